@@ -1,0 +1,53 @@
+# Every target sets up .venv first, from the pins in requirements.lock, if that is needed.
+# With a Python that is not called python3: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test train export notebooks figures lint bench lock clean
+
+help:  ## Say what each target does
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV): about two minutes, once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+lab: $(READY)  ## Open JupyterLab at notebook 00
+	$(RUN) -m jupyterlab notebooks/00_start_here.ipynb
+
+test: $(READY)  ## Run every test and every notebook
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
+
+train: $(READY)  ## Train a small ViT on the built-in images
+	$(RUN) train.py
+
+export: $(READY)  ## Write going_modular/ from the notebooks' marked cells
+	$(RUN) tools/export_notebooks.py
+
+notebooks: $(READY)  ## Run every notebook anew and store its outputs
+	$(RUN) tools/run_notebooks.py
+
+figures: $(READY)  ## Draw the pictures of README anew
+	$(RUN) tools/make_figures.py
+
+bench: $(READY)  ## Compare recipes on the built-in images: about ten minutes
+	$(RUN) -m benchmarks.recipes
+
+lint: $(READY)  ## Check style, in notebooks too
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(RUN) tools/check_files.py
+
+lock:  ## Renew the pins (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --output-file requirements.lock --quiet
+
+clean:  ## Remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache

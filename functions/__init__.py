@@ -1,0 +1,1 @@
+"""Keeps the import path `from functions import helper_functions` working."""

@@ -1,0 +1,89 @@
+"""Files of a training run: written beside and renamed, so none is ever half there."""
+
+import json
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from going_modular.config import ViTConfig
+from going_modular.utils import InputError
+from going_modular.vit import ViT
+
+__all__ = [
+    "load_checkpoint",
+    "load_model",
+    "save_checkpoint",
+    "save_model",
+    "write_file",
+]
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, bring it to the disk, then rename it."""
+    beside = path.with_name(f".{path.stem}.writing{path.suffix}")
+    write(beside)
+    with open(beside, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def save_checkpoint(path: Path, **state) -> None:
+    """Save everything that a run needs to go on."""
+    write_file(path, lambda beside: torch.save(state, beside))
+
+
+def load_checkpoint(path: Path) -> dict:
+    """Read a checkpoint of `save_checkpoint`; code in the file is never run."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about foreign pickles
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"no checkpoint {path}: start without --resume") from None
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputError(
+            f"{path} is no checkpoint of this project ({type(error).__name__}): remove "
+            "it and start without --resume"
+        ) from None
+
+
+def save_model(path: Path, model: ViT, class_names: tuple[str, ...]) -> None:
+    """Save weights, configuration and class names as one safetensors file."""
+    about = {"config": vars(model.config), "class_names": class_names}
+    notes = {"vit": json.dumps(about)}  # one entry: the order of several is random
+    weights = {
+        name: w.detach().cpu().contiguous() for name, w in model.state_dict().items()
+    }
+    write_file(path, lambda beside: save_file(weights, beside, metadata=notes))
+
+
+def load_model(path: str | Path) -> tuple[ViT, tuple[str, ...]]:
+    """Read a model of `save_model`.
+
+    Returns:
+        The model, in evaluation mode, and its class names.
+
+    Raises:
+        InputError: The file is missing, damaged or no model of this project.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["vit"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config, class_names = about["config"], tuple(about["class_names"])
+    except FileNotFoundError:
+        raise InputError(f"no weights file {path}") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} holds no model of this project ({error}): give the "
+            "model.safetensors that train.py wrote"
+        ) from None
+    if isinstance(config.get("image_size"), list):
+        config["image_size"] = tuple(config["image_size"])
+    model = ViT(ViTConfig(**config))
+    model.load_state_dict(weights)
+    return model.eval(), class_names

@@ -1,0 +1,105 @@
+"""Training results on disk: one row an epoch, as a pandas pickle.
+
+    python -m going_modular.results runs/built-in/results.pkl
+
+prints the table and draws the loss curves beside the file. A pickle can run code when
+it is opened with `pd.read_pickle`: do that with your own files only. `read_results`
+opens any file safely, since it allows nothing but the parts of a plain table.
+"""
+
+import argparse
+import pickle
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from going_modular.checkpoint import write_file
+from going_modular.utils import InputError
+
+__all__ = ["read_results", "write_results"]
+
+# All that a pickled table of numbers is made of.
+TABLE_PARTS = {
+    ("builtins", "slice"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("pandas", "DataFrame"),
+    ("pandas", "Index"),
+    ("pandas", "RangeIndex"),
+    ("pandas", "StringDtype"),
+    ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"),
+    ("pandas._libs.internals", "_unpickle_block"),
+    ("pandas.arrays", "StringArray"),
+    ("pandas.core.indexes.base", "_new_Index"),
+    ("pandas.core.internals.managers", "BlockManager"),
+}
+
+
+class TableUnpickler(pickle.Unpickler):
+    """Reads a pickled table; refuses a pickle that names anything else."""
+
+    def find_class(self, module: str, name: str):
+        if (module, name) not in TABLE_PARTS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
+def write_results(path: Path, results: dict[str, list[float]]) -> None:
+    """Write one row an epoch, so that `pd.read_pickle` reads it back."""
+    write_file(path, pd.DataFrame(results).to_pickle)
+
+
+def read_results(path: str | Path) -> pd.DataFrame:
+    """Read a results file without ever running code from it.
+
+    Raises:
+        InputError: The file is missing or holds no training results.
+    """
+    try:
+        with open(path, "rb") as file:
+            results = TableUnpickler(file).load()
+    except FileNotFoundError:
+        raise InputError(f"no results file {path}") from None
+    except Exception as error:  # a damaged pickle raises many kinds
+        raise InputError(
+            f"{path} is no results file ({type(error).__name__}: {error}): give the "
+            "results.pkl that train.py wrote"
+        ) from None
+    if not isinstance(results, pd.DataFrame):
+        raise InputError(
+            f"{path} holds a {type(results).__name__}, no training results"
+        )
+    return results
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m going_modular.results",
+        description="Print a results file and draw its loss curves beside it.",
+    )
+    parser.add_argument("file", type=Path, help="results.pkl of a training run")
+    path = parser.parse_args(argv).file
+    # Drawing is slow to import and only this command needs it.
+    from going_modular.helper_functions import plot_loss_curves, use_style
+
+    use_style()
+    try:
+        results = read_results(path)
+        figure = plot_loss_curves(results)
+    except ValueError as error:
+        print(f"results: {error}", file=sys.stderr)
+        return 2
+    print(
+        results.rename_axis("epoch").rename(index=lambda i: i + 1).round(4).to_string()
+    )
+    picture = path.with_suffix(".png")
+    write_file(picture, figure.savefig)
+    print(f"curves: {picture}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Settings of a training run, and the command-line flags derived from them."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, dataclass, fields
+
+import torch
+
+from going_modular.config import ViTConfig, require_positive_integer
+from going_modular.data_setup import random_crop_and_flip
+from going_modular.utils import InputError
+
+__all__ = [
+    "MODEL_FIELDS",
+    "TRAINING_FIELDS",
+    "Plan",
+    "TrainingSettings",
+    "add_flags",
+    "choose_precision",
+    "one_line_parser",
+]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What decides a training run, beside the data and the model.
+
+    Attributes:
+        epochs: Times that every training image is seen.
+        batch_size: Images in a step.
+        learning_rate: Highest learning rate, reached at the end of warm-up.
+        weight_decay: Decoupled decay of the weight matrices.
+        warmup: Share of all steps in which the rate grows, 0 to 1.
+        decay: "cosine", "linear" or "constant" after warm-up.
+        clip_norm: Greatest global norm of the gradient.
+        label_smoothing: Share of the target spread over all classes.
+        augment: "crop" (random crops, mirrored half of the time) or "none".
+        crop_area: Least share of the image's area that a crop shows.
+        seed: Decides start weights, order and augmentation.
+        precision: "auto", "fp32" or "bf16"; auto is bf16 on a GPU that has it.
+
+    Raises:
+        ValueError: A value is out of range; the message names it.
+    """
+
+    epochs: int = 30
+    batch_size: int = 100
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    warmup: float = 0.1
+    decay: str = "cosine"
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.1
+    augment: str = "crop"
+    crop_area: float = 0.8
+    seed: int = 0
+    precision: str = "auto"
+
+    def __post_init__(self):
+        require_positive_integer("epochs", self.epochs)
+        require_positive_integer("batch_size", self.batch_size)
+        for name in ("learning_rate", "clip_norm"):
+            self.require(name, getattr(self, name) > 0, "positive")
+        self.require("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
+        self.require("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
+        self.require("crop_area", 0 < self.crop_area <= 1, "in (0, 1]")
+        self.require("seed", self.seed >= 0, "0 or more")
+        for name, choices in (
+            ("decay", ("cosine", "linear", "constant")),
+            ("augment", ("crop", "none")),
+            ("precision", ("auto", "fp32", "bf16")),
+        ):
+            self.require(name, getattr(self, name) in choices, " or ".join(choices))
+
+    def make_augmentation(self) -> Callable | None:
+        """The function that `augment` names, for `Batches`; None for "none"."""
+        if self.augment == "none":
+            return None
+        return lambda images, generator: random_crop_and_flip(
+            images, self.crop_area, generator
+        )
+
+    def require(self, name: str, holds: bool, wanted: str) -> None:
+        if not holds:
+            raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+
+
+MODEL_FIELDS = tuple(field.name for field in fields(ViTConfig))
+TRAINING_FIELDS = tuple(field.name for field in fields(TrainingSettings))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a run's results."""
+
+    data: str
+    model: ViTConfig
+    training: TrainingSettings
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> "Plan":
+        """Build it from one flat dictionary, as `settings()` gives it."""
+        model = {k: settings[k] for k in MODEL_FIELDS if k in settings}
+        training = {k: settings[k] for k in TRAINING_FIELDS if k in settings}
+        variant = settings.get("variant")
+        try:
+            config = (
+                ViTConfig.from_variant(variant, **model)
+                if variant
+                else ViTConfig(**model)
+            )
+            return cls(settings["data"], config, TrainingSettings(**training))
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+    def settings(self) -> dict:
+        return {"data": self.data, **asdict(self.model), **asdict(self.training)}
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Number format of the forward pass: "auto" is bf16 on a GPU that has it."""
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    if name == "bf16" or (name == "auto" and has_bf16):
+        return torch.bfloat16
+    return torch.float32
+
+
+def one_line_parser(description: str) -> argparse.ArgumentParser:
+    """A parser whose errors are one line, with exit status 2."""
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str):
+            print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+            raise SystemExit(2)
+
+    return Parser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_flags(parser, settings: type, leave_out: tuple[str, ...] = ()) -> None:
+    """Add a flag for every field of a dataclass, with the help its docstring gives.
+
+    A flag that is not given is None, so that presets can fill it.
+    """
+    for field in fields(settings):
+        if field.name in leave_out:
+            continue
+        assert field.default is not MISSING  # a flag needs a type
+        text = re.search(
+            rf"^ +{field.name}: (.+(?:\n {{12}}.+)*)", settings.__doc__, re.M
+        )
+        parser.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=type(field.default),
+            help=" ".join(text.group(1).split()),
+        )

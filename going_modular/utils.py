@@ -1,0 +1,41 @@
+"""Seeds, devices, and the error for unusable input."""
+
+import random
+
+import numpy as np
+import torch
+
+__all__ = ["InputError", "choose_device", "set_seeds"]
+
+
+class InputError(ValueError):
+    """The user gave something unusable; the message says what, where and what to do."""
+
+
+def set_seeds(seed: int = 42) -> None:
+    """Seed the random numbers of Python, NumPy and PyTorch on every device."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Turn a name into a device that is there.
+
+    Args:
+        name: "auto" takes the first of cuda, mps and cpu that this machine has;
+            otherwise "cpu", "cuda", "cuda:1", "mps", ...
+
+    Raises:
+        InputError: This machine has no such device; the message lists those it has.
+    """
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    available[:0] = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if name == "auto":
+        return torch.device(available[0])
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in available:
+        raise InputError(f"no device {name!r} here: choose from {', '.join(available)}")
+    return torch.device(wanted)

@@ -1,0 +1,75 @@
+"""Reading the notebooks for the tests."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook) -> list:
+    return [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+
+
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def shows_picture(cell) -> bool:
+    return any("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+@dataclass
+class Exercise:
+    """One exercise: what the reader replaces, how it is checked, and a right answer."""
+
+    stub: str
+    check: str
+    solution: str
+
+
+def exercises(notebook) -> list[Exercise]:
+    """The exercises of a notebook, in order.
+
+    An exercise is a code cell tagged `exercise`; its check begins at the first line
+    that starts with `check_answer(`. The next cell folds the solution.
+    """
+    found = []
+    for i, cell in enumerate(notebook.cells):
+        if "exercise" not in tags(cell):
+            continue
+        start = re.search(r"^check_answer\(", cell.source, re.MULTILINE).start()
+        folded = notebook.cells[i + 1].source
+        solution = re.search(
+            r"<details>.*```python\n(.*?)```.*</details>", folded, re.S
+        )
+        assert solution, f"no folded solution after: {cell.source}"
+        stub, check = cell.source[:start], cell.source[start:]
+        found.append(Exercise(stub, check, solution.group(1)))
+    return found
+
+
+def setup_source(notebook) -> str:
+    """The cell that an exercise may rely on, tagged `setup`."""
+    (cell,) = [c for c in notebook.cells if "setup" in tags(c)]
+    return cell.source
+
+
+def wrong_answers(path: Path) -> dict[int, list[str]]:
+    """Wrong answers to a notebook's exercises, by number.
+
+    They stand in `wrong_answers/NN_name.py`, each under `# %% NUMBER what is wrong`.
+    """
+    text = (ROOT / "tests/wrong_answers" / f"{path.stem}.py").read_text()
+    answers: dict[int, list[str]] = {}
+    pattern = r"^# %% (\d)[^\n]*\n(.*?)(?=^# %%|\Z)"
+    for number, block in re.findall(pattern, text, re.M | re.S):
+        answers.setdefault(int(number), []).append(block)
+    return answers

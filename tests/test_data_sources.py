@@ -1,0 +1,170 @@
+"""Folders of photos and named sets become image sets, or one clear line."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from going_modular.data_setup import FASHION_CLASSES, ImageSet
+from going_modular.data_sources import (
+    DEBIAN_FASHION_MNIST,
+    MOST_BYTES,
+    decode_all,
+    load_data,
+    load_digits,
+    load_fashion_mnist,
+    load_folder,
+    read_photo,
+    split,
+)
+from going_modular.utils import InputError
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def plain(value, height=30, width=20):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, value, count in (("cat", 50, 5), ("dog", 200, 10)):
+        for i in range(count):
+            save(tmp_path / "set" / name / f"{i}.png", plain(value))
+    return tmp_path / "set"
+
+
+def test_folder_becomes_two_stratified_parts(folder):
+    train, test = load_folder(folder, image_size=8)
+    assert train.class_names == test.class_names == ("cat", "dog")
+    assert train.images.shape == (12, 3, 8, 8)
+    assert torch.bincount(train.labels).tolist() == [4, 8]
+    assert torch.bincount(test.labels).tolist() == [1, 2]
+    for part in (train, test):  # each image went with its label
+        assert part.images.float().mean(dim=(1, 2, 3)).tolist() == [
+            (50, 200)[label] for label in part.labels
+        ]
+
+
+@pytest.mark.parametrize("name", ["test", "validation", "val"])
+def test_folder_with_train_and_test_keeps_that_split(folder, tmp_path, name):
+    both = tmp_path / "both"
+    for part, count in (("train", 3), (name, 2)):
+        for cls, value in (("cat", 50), ("dog", 200)):
+            for i in range(count):
+                save(both / part / cls / f"{i}.png", plain(value))
+    train, test = load_folder(both, image_size=8)
+    assert (len(train), len(test)) == (6, 4)
+    (both / name / "cow").mkdir()
+    with pytest.raises(InputError, match="has classes that .*train has not: cow"):
+        load_folder(both, image_size=8)
+
+
+def test_photo_is_turned_upright_and_cut_to_its_centre(tmp_path):
+    pixels = plain(0, 40, 80)
+    pixels[:, 20:60] = 255  # the central square
+    save(tmp_path / "wide.png", pixels)
+    white = read_photo(tmp_path / "wide.png", 10)[:, :, 1:-1]  # apart from the rim
+    assert (white == 255).all()
+    pixels = plain(0, 40, 40)
+    pixels[:20] = 255  # white above
+    exif = Image.Exif()
+    exif[0x0112] = 3  # taken upside down
+    save(tmp_path / "turned.jpg", pixels, exif=exif, quality=95)
+    turned = read_photo(tmp_path / "turned.jpg", 10).float()
+    assert turned[:, :4].mean() < 10 and turned[:, 6:].mean() > 245
+
+
+def test_grey_and_transparent_photos_become_rgb(tmp_path):
+    for mode, suffix in (("L", "png"), ("RGBA", "png"), ("P", "gif"), ("CMYK", "jpg")):
+        path = tmp_path / f"{mode}.{suffix}"
+        Image.new(mode, (9, 9)).save(path)
+        assert read_photo(path, 4).shape == (3, 4, 4)
+
+
+def test_bad_files_are_named_and_skipped_on_request(folder, capsys):
+    whole = (folder / "dog" / "0.png").read_bytes()
+    (folder / "dog" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "cat" / "notes.txt").write_text("hello")
+    (folder / "cat" / ".hidden").write_text("is ignored")
+    with pytest.raises(
+        InputError, match=r"cat/notes.txt is no readable image \(2 such"
+    ):
+        load_folder(folder, image_size=8)
+    train, test = load_folder(folder, image_size=8, skip_bad=True)
+    assert len(train) + len(test) == 15
+    assert "left out 2 of 17 files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda f: [p.unlink() for p in (f / "cat").iterdir()], "cat holds no image"),
+        (lambda f: (f / "cat").rename(f.parent / "away"), "found only 'dog'"),
+        (
+            lambda f: [(f / n).rename(f.parent / n) for n in ("cat", "dog")],
+            "found none",
+        ),
+        (lambda f: f.rename(f.parent / "away"), "no folder"),
+        (
+            lambda f: [(f / "cat" / f"{i}.png").unlink() for i in range(4)],
+            "class 'cat' has only 1 readable image",
+        ),
+    ],
+)
+def test_unusable_folders_are_refused_by_name(folder, spoil, complaint):
+    spoil(folder)
+    with pytest.raises(InputError, match=complaint):
+        load_folder(folder, image_size=8)
+
+
+def test_class_with_only_bad_files_is_refused_even_when_skipping(folder):
+    for path in (folder / "cat").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="cat holds no readable image"):
+        load_folder(folder, image_size=8, skip_bad=True)
+
+
+def test_split_is_decided_by_the_seed_and_loses_nothing():
+    images = torch.arange(60).to(torch.uint8).reshape(60, 1, 1, 1)
+    data = ImageSet(images, torch.arange(60) % 3, ("a", "b", "c"))
+    train, test = split(data, 0.2, seed=1)
+    assert torch.bincount(test.labels).tolist() == [4, 4, 4]
+    together = torch.cat([train.images, test.images]).flatten()
+    assert together.sort().values.tolist() == list(range(60))
+    again = split(data, 0.2, seed=1)[1].images
+    other = split(data, 0.2, seed=2)[1].images
+    assert torch.equal(again, test.images) and not torch.equal(other, test.images)
+
+
+def test_digits_span_the_bytes_and_keep_their_labels():
+    train, test = load_digits()
+    assert len(train) + len(test) == 1797
+    assert train.images.shape[1:] == (1, 8, 8)
+    assert train.images.min() == 0 and train.images.max() == 255
+    assert set(train.labels.tolist()) == set(test.labels.tolist()) == set(range(10))
+
+
+def test_named_set_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("going_modular.data_sources.DOWNLOADS", tmp_path)
+    monkeypatch.setattr("going_modular.data_sources.DEBIAN_FASHION_MNIST", tmp_path)
+    for name in ("fashion_mnist", "cifar10", "food101", "oxford_pets", "imagenette"):
+        with pytest.raises(InputError, match=f"{name} .*--download"):
+            load_data(name, image_size=32)
+
+
+@pytest.mark.skipif(not DEBIAN_FASHION_MNIST.exists(), reason="needs Fashion-MNIST")
+def test_full_fashion_mnist_has_70000_images():
+    train, test = load_fashion_mnist()
+    assert torch.bincount(train.labels).tolist() == [6000] * 10
+    assert torch.bincount(test.labels).tolist() == [1000] * 10
+    assert train.class_names == FASHION_CLASSES
+
+
+def test_images_that_do_not_fit_in_memory_are_refused():
+    side = int((MOST_BYTES / 3 / 1000) ** 0.5) + 1
+    with pytest.raises(InputError, match="choose a smaller --image-size"):
+        decode_all(range(1000), side, lambda i: None)

@@ -1,0 +1,83 @@
+"""Figures show the numbers they were given."""
+
+import pandas as pd
+import pytest
+import torch
+
+import functions.helper_functions
+from going_modular import helper_functions
+from going_modular.helper_functions import (
+    plot_confusion_matrix,
+    plot_heatmap,
+    plot_images,
+    plot_loss_curves,
+    plot_patch_grid,
+    to_picture,
+)
+
+RESULTS = {
+    "train_loss": [2.0, 1.5],
+    "train_acc": [0.25, 0.5],
+    "test_loss": [1.75, 1.25],
+    "test_acc": [0.375, 0.75],
+}
+
+
+@pytest.mark.parametrize("kind", [dict, pd.DataFrame])
+def test_loss_curves_show_every_column(kind):
+    loss, accuracy = plot_loss_curves(kind(RESULTS)).axes
+    curves = {line.get_label(): list(line.get_ydata()) for line in loss.lines}
+    assert curves == {"train": [2.0, 1.5], "test": [1.75, 1.25]}
+    curves = {line.get_label(): list(line.get_ydata()) for line in accuracy.lines}
+    assert curves == {"train": [25, 50], "test": [37.5, 75]}
+    assert list(loss.lines[0].get_xdata()) == [1, 2]
+
+
+@pytest.mark.parametrize("results", [{}, {"train_loss": [1.0]}, 5, "text", None])
+def test_loss_curves_refuse_what_is_no_results_table(results):
+    with pytest.raises(ValueError, match="no training results"):
+        plot_loss_curves(results)
+
+
+def test_confusion_matrix_shows_shares_of_the_true_class():
+    labels = torch.tensor([0, 0, 0, 0, 1])
+    predictions = torch.tensor([0, 0, 0, 1, 0])
+    ax = plot_confusion_matrix(labels, predictions, ["cat", "dog"]).axes[0]
+    assert ax.images[0].get_array().tolist() == [[0.75, 0.25], [1, 0]]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_pictures_are_the_same_from_bytes_and_from_normalised_floats():
+    pixels = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
+    bytes_picture = to_picture(pixels)
+    float_picture = to_picture(pixels / 127.5 - 1)
+    assert bytes_picture.shape == (5, 7, 3)
+    assert abs(bytes_picture - float_picture).max() < 1e-6
+    assert to_picture(pixels[:1]).shape == (5, 7, 3)
+
+
+def test_patch_grid_draws_every_border():
+    ax = plot_patch_grid(torch.zeros(3, 24, 40), patch_size=8).axes[0]
+    assert len(ax.lines) == (24 // 8 + 1) + (40 // 8 + 1)
+
+
+def test_images_fill_rows_and_leave_the_rest_empty():
+    figure = plot_images(torch.zeros(5, 1, 4, 4), titles=list("abcde"), columns=3)
+    shown = [ax for ax in figure.axes if ax.images]
+    assert len(figure.axes) == 6 and len(shown) == 5
+    assert [ax.get_title() for ax in shown] == list("abcde")
+
+
+def test_heatmap_scales_follow_their_kind():
+    matrix = torch.tensor([[-1.0, 3.0]])
+    limits = {
+        kind: plot_heatmap(matrix, kind=kind).axes[0].images[0].get_clim()
+        for kind in ("magnitude", "probability", "signed")
+    }
+    assert limits == {"magnitude": (-1, 3), "probability": (0, 1), "signed": (-3, 3)}
+
+
+def test_functions_package_offers_the_same_helpers():
+    for name in helper_functions.__all__:
+        here = getattr(functions.helper_functions, name)
+        assert here is getattr(helper_functions, name)

@@ -1,0 +1,54 @@
+"""Run notebooks from a fresh kernel and store their outputs.
+
+python tools/run_notebooks.py                 all of them
+python tools/run_notebooks.py notebooks/02*   some of them
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+
+
+def clean(notebook: nbformat.NotebookNode) -> None:
+    """Keep of the metadata what readers need, so that diffs show real changes."""
+    notebook.metadata = {
+        key: notebook.metadata[key]
+        for key in ("kernelspec", "language_info")
+        if key in notebook.metadata
+    }
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = {"tags": tags} if tags else {}
+
+
+def run(path: Path) -> None:
+    """Execute one notebook in place; outputs are stored only if every cell passes."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    start = time.perf_counter()
+    client.execute()
+    clean(notebook)
+    nbformat.write(notebook, path)
+    print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def main() -> None:
+    chosen = [Path(name).resolve() for name in sys.argv[1:]]
+    for path in chosen or sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        run(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""Train a Vision Transformer from scratch.
+
+    python train.py --epochs 5
+    python train.py --data path/to/photos --epochs 30
+    python train.py --data fashion_mnist
+
+The output folder receives the weights, the results, their curves, a confusion matrix
+and, after each epoch, a checkpoint from which --resume goes on.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import torch
+
+from going_modular.checkpoint import save_checkpoint, save_model, write_file
+from going_modular.config import ViTConfig
+from going_modular.data_setup import Batches, ImageSet
+from going_modular.data_sources import SOURCES, load_data
+from going_modular.engine import TrainingDiverged, predict_logits, train
+from going_modular.helper_functions import (
+    plot_confusion_matrix,
+    plot_loss_curves,
+    use_style,
+)
+from going_modular.optimization import build_optimizer, build_schedule
+from going_modular.progress import Progress, print_table
+from going_modular.results import write_results
+from going_modular.runs import (
+    CHECKPOINT,
+    FILES,
+    begin_output,
+    check_output,
+    choose_output,
+    read_unfinished,
+)
+from going_modular.settings import (
+    MODEL_FIELDS,
+    TRAINING_FIELDS,
+    Plan,
+    TrainingSettings,
+    add_flags,
+    choose_precision,
+    one_line_parser,
+)
+from going_modular.utils import InputError, choose_device, set_seeds
+from going_modular.vit import ViT
+
+# What suits the images, where no flag says otherwise.
+SMALL = dict(embedding_dim=96, depth=6, num_heads=4, mlp_size=384)
+TINY = dict(embedding_dim=48, depth=3, num_heads=4, mlp_size=192)
+PRESETS = {
+    "built-in": dict(image_size=28, patch_size=7, **SMALL),
+    "fashion_mnist": dict(image_size=28, patch_size=7, epochs=10, **SMALL),
+    "digits": dict(image_size=8, patch_size=2, augment="none", batch_size=32, **TINY),
+    "cifar10": dict(image_size=32, patch_size=4, **SMALL),
+}
+PHOTOS = dict(image_size=64, patch_size=8, crop_area=0.3, **SMALL)
+SMOKE = dict(data="digits", epochs=10)
+NO_FLAG = ("in_channels", "num_classes", "representation_size")
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = one_line_parser(__doc__)
+    parser.add_argument("--data", help=f"{', '.join(SOURCES)}, or a folder (built-in)")
+    parser.add_argument("--output", type=Path, help="folder to write (runs/NAME)")
+    for flag, text in {
+        "resume": "go on from the checkpoint in --output",
+        "overwrite": "replace the run in --output",
+        "download": "fetch the images of a torchvision set",
+        "skip-bad": "go on without files that are no readable images",
+        "smoke": "a try-out on the digits, in under a minute",
+        "quiet": "no progress bars",
+    }.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=text)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_flags(parser.add_argument_group("training"), TrainingSettings)
+    model = parser.add_argument_group("model (sizes that suit the images by default)")
+    model.add_argument("--variant", help='a size of Table 1 and a patch side, "B/16"')
+    add_flags(model, ViTConfig, NO_FLAG)
+    return parser.parse_args(argv)
+
+
+def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
+    """Fill in what the flags leave open; with --resume, from the checkpoint.
+
+    Returns:
+        The plan, and the checkpoint to go on from, if any.
+    """
+    settings = ("data", "variant", *MODEL_FIELDS, *TRAINING_FIELDS)
+    given = {k: v for k, v in vars(args).items() if k in settings and v is not None}
+    if args.smoke:
+        given = {**SMOKE, **given}
+    if not args.resume:
+        data = given.setdefault("data", "built-in")
+        preset = PRESETS.get(data, PHOTOS)
+        if "variant" in given:  # Table 1 decides the sizes
+            preset = {k: v for k, v in preset.items() if k not in MODEL_FIELDS}
+        return Plan.from_settings({**preset, **given}), None
+    checkpoint = read_unfinished(args.output)
+    saved = checkpoint["settings"]
+    changed = [k for k in given if k in saved and given[k] != saved[k]]
+    if changed:
+        raise InputError(
+            "--resume goes on with the settings of the run; it cannot change "
+            + ", ".join(f"{k} from {saved[k]!r} to {given[k]!r}" for k in changed)
+        )
+    return Plan.from_settings(saved), checkpoint
+
+
+def load_images(
+    plan: Plan, args: argparse.Namespace
+) -> tuple[Plan, ImageSet, ImageSet]:
+    """Load the data and let it decide the model's channels and classes."""
+    size = plan.model.image_size
+    train_set, test_set = load_data(
+        plan.data, size, args.download, args.skip_bad, plan.training.seed
+    )
+    channels, *shape = train_set.images.shape[1:]
+    if tuple(shape) != plan.model.image_shape:
+        raise InputError(
+            f"the images of {plan.data} are {shape[0]} x {shape[1]} pixels: leave out "
+            f"--image-size {size}, or choose a --variant with --image-size {shape[0]}"
+        )
+    classes = len(train_set.class_names)
+    config = replace(plan.model, in_channels=channels, num_classes=classes)
+    return replace(plan, model=config), train_set, test_set
+
+
+def run(args: argparse.Namespace) -> None:
+    plan, checkpoint = make_plan(args)
+    device = choose_device(args.device)
+    args.output = args.output or choose_output(plan.data)
+    if checkpoint is None:
+        check_output(args.output, args.overwrite)
+    plan, train_set, test_set = load_images(plan, args)
+    settings = plan.training
+    print_table(output=args.output, device=device, **plan.settings())
+
+    set_seeds(settings.seed)
+    model = ViT(plan.model).to(device)
+    train_batches, test_batches = make_batches(settings, train_set, test_set, device)
+    optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
+    steps = settings.epochs * len(train_batches)
+    schedule = build_schedule(
+        optimizer, steps, round(settings.warmup * steps), settings.decay
+    )
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    results, seconds, done = None, 0.0, 0
+    if checkpoint is None:
+        begin_output(args.output, plan.settings())
+    else:
+        for name, part in parts.items():
+            part.load_state_dict(checkpoint[name])
+        torch.set_rng_state(checkpoint["random_state"])
+        results, seconds = checkpoint["results"], checkpoint["seconds"]
+        done = len(results["train_loss"])
+        print(f"going on after epoch {done}")
+
+    start = time.perf_counter() - seconds
+    with Progress(settings.epochs, len(train_set), args.quiet, done) as progress:
+
+        def on_epoch(results: dict[str, list[float]]) -> None:
+            progress.end_epoch(results)
+            save_checkpoint(
+                args.output / CHECKPOINT,
+                settings=plan.settings(),
+                random_state=torch.get_rng_state(),
+                results=results,
+                seconds=time.perf_counter() - start,
+                **{name: part.state_dict() for name, part in parts.items()},
+            )
+
+        results = train(
+            model,
+            train_batches,
+            test_batches,
+            optimizer,
+            settings.epochs,
+            results=results,
+            on_epoch=on_epoch,
+            on_step=progress.end_step,
+            schedule=schedule,
+            clip_norm=settings.clip_norm,
+            label_smoothing=settings.label_smoothing,
+            precision=choose_precision(settings.precision, device),
+        )
+    seconds = time.perf_counter() - start
+
+    write_outputs(args.output, model, test_batches, results)
+    print_summary(args.output, model, train_set, test_set, results, seconds)
+
+
+def make_batches(
+    settings: TrainingSettings,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    device: torch.device,
+) -> tuple[Batches, Batches]:
+    train_batches = Batches(
+        train_set,
+        settings.batch_size,
+        shuffle=True,
+        augment=settings.make_augmentation(),
+        seed=settings.seed,
+        device=device,
+    )
+    return train_batches, Batches(test_set, batch_size=500, device=device)
+
+
+def write_outputs(
+    output: Path, model: ViT, test_batches: Batches, results: dict[str, list[float]]
+) -> None:
+    """Write the files that a finished run consists of."""
+    names = test_batches.data.class_names
+    logits, labels = predict_logits(model, test_batches)
+    use_style()
+    save_model(output / "model.safetensors", model, names)
+    write_file(output / "loss_curves.png", plot_loss_curves(results).savefig)
+    confusion = plot_confusion_matrix(labels, logits.argmax(dim=1), names)
+    write_file(output / "confusion_matrix.png", confusion.savefig)
+    write_results(output / "results.pkl", results)
+
+
+def print_summary(
+    output: Path,
+    model: ViT,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    results: dict[str, list[float]],
+    seconds: float,
+) -> None:
+    """Print the closing table."""
+    accuracies = [100 * accuracy for accuracy in results["test_acc"]]
+    best = max(accuracies)
+    seen = len(accuracies) * len(train_set)
+    print()
+    print_table(
+        images=f"{len(train_set):,} for training, {len(test_set):,} for testing",
+        parameters=f"{sum(p.numel() for p in model.parameters()):,}",
+        test_accuracy=f"{accuracies[-1]:.2f} % after the last epoch "
+        f"(best {best:.2f} % after epoch {accuracies.index(best) + 1})",
+        time=f"{seconds:.0f} s, {seen / seconds:,.0f} images/s, evaluation included",
+        written=f"{output}: {', '.join(FILES)}",
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    matplotlib.use("Agg")  # files only, no window
+    args = parse(argv)
+    try:
+        run(args)
+    except (InputError, TrainingDiverged, OSError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\ntrain.py: stopped; the epochs finished so far are kept: go on with "
+            f"--output {args.output} --resume",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":  # worker processes import this file without running it
+    sys.exit(main())
