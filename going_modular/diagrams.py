@@ -16,6 +16,7 @@ __all__ = [
     "draw_blocks",
     "draw_model",
     "draw_pipeline",
+    "draw_staircases",
     "draw_steps",
 ]
 
@@ -215,6 +216,33 @@ def draw_attention(
         ax.text(x, y, text, ha=side, va="center", fontsize=8)
     ax.set(xlim=(-2.2, right + dh + 2.8), ylim=(T + 1.8, -1.8))
     ax.axis("off")
+    return fig
+
+
+def draw_staircases(before: Tensor, after: Tensor) -> Figure:
+    """Draw a few tokens as staircases, before and after LayerNorm.
+
+    Args:
+        before: (n, D) tokens; three at most, each written beside its staircase.
+        after: (n, D) the same, normalised.
+    """
+    D = before.shape[1]
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
+    for token, normalised, colour, width in zip(
+        before, after, ("#999999", COLOURS["patch"], "black"), (9, 4, 1), strict=False
+    ):
+        axes[0].stairs(token, baseline=None, linewidth=1.5, color=colour)
+        axes[1].stairs(normalised, baseline=None, linewidth=width, color=colour)
+        name = " ".join(f"{number:g}" for number in token.tolist())
+        place = (D, token[-1].item())
+        axes[0].annotate(name, place, (0, 4), textcoords="offset points", ha="right")
+    axes[0].margins(y=0.12)
+    axes[1].text(0.05, 0.9, "all of them", transform=axes[1].transAxes)
+    for ax in axes:
+        ax.set_xticks([i + 0.5 for i in range(D)], range(1, D + 1))
+        ax.set(xlabel="position in the token, 1 to D")
+    axes[0].set(title="before LN", ylabel="value")
+    axes[1].set(title="after LN", ylabel="standard deviations")
     return fig
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "plot_channel_histograms",
     "plot_classes",
     "plot_confusion_matrix",
+    "plot_cosine_maps",
     "plot_heatmap",
     "plot_heatmaps",
     "plot_images",
@@ -27,7 +28,9 @@ __all__ = [
     "plot_loss_curves",
     "plot_patch_grid",
     "plot_patch_row",
+    "plot_score_scaling",
     "plot_shares",
+    "plot_through_depth",
     "plot_windows",
     "to_picture",
     "use_style",
@@ -262,6 +265,31 @@ def plot_attention_maps(
     return fig
 
 
+def plot_cosine_maps(
+    image: Tensor, maps: Mapping[str, Tensor], mark: tuple[int, int]
+) -> Figure:
+    """Show an image, and maps of how its patches' tokens lie to a marked patch's.
+
+    Args:
+        image: (C, H, W) image.
+        maps: (rows, columns) cosines on the grid of patches, by title.
+        mark: Row and column of the patch that all are compared with.
+    """
+    fig, axes = plt.subplots(1, len(maps) + 1, figsize=(WIDTH, 1.8))
+    rows, columns = next(iter(maps.values())).shape
+    extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
+    axes[0].imshow(to_picture(image), extent=extent)
+    for ax, (title, cosines) in zip(axes[1:], maps.items(), strict=True):
+        shown = ax.imshow(cosines.detach().cpu(), cmap="RdBu_r", vmin=-1, vmax=1)
+        ax.set_title(title, fontsize=8)
+    for ax in axes:
+        colour = "white" if ax is axes[0] else "black"
+        ax.plot(mark[1], mark[0], "s", fillstyle="none", color=colour, markersize=5)
+        ax.set_axis_off()
+    fig.colorbar(shown, ax=axes, label="cosine with\nthe marked patch")
+    return fig
+
+
 def plot_heatmap(
     matrix: Tensor,
     title: str = "",
@@ -484,4 +512,60 @@ def plot_confusion_matrix(
                     column, row, f"{100 * share:.0f}", ha="center", va="center",
                     color="black" if share > 0.5 else "white", fontsize=7,
                 )  # fmt: skip
+    return fig
+
+
+def plot_through_depth(runs: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw quantities measured at each block, one panel a quantity, one line a run.
+
+    Args:
+        runs: For each run, by its name, the quantities by theirs. A list may begin
+            at block 0, the input, or at block 1; all end at the last block.
+    """
+    quantities = list(next(iter(runs.values())))
+    depth = max(len(v) for run in runs.values() for v in run.values()) - 1
+    fig, axes = plt.subplots(1, len(quantities), figsize=(WIDTH, 3), squeeze=False)
+    for ax, quantity in zip(axes.flat, quantities, strict=True):
+        for (name, run), style in zip(runs.items(), ("-", "--", ":"), strict=False):
+            values = run[quantity]
+            blocks = range(depth + 1 - len(values), depth + 1)
+            ax.semilogy(blocks, values, style, color="black", label=name)
+        ax.set(ylabel=quantity, xlabel="block", xlim=(0, depth))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    lines, names = axes.flat[0].get_legend_handles_labels()
+    fig.legend(lines, names, loc="outside upper center", ncols=len(runs))
+    return fig
+
+
+def plot_score_scaling(
+    widths: Sequence[int], variances: Sequence[float], scores: Tensor, width: int
+) -> Figure:
+    """Show what division by the root of the head width does to scores and weights.
+
+    Args:
+        widths: Head widths.
+        variances: Variance of unscaled dot products at each of them.
+        scores: (T,) unscaled scores of one query.
+        width: The head width of that query.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
+    scaled = [v / w for v, w in zip(variances, widths, strict=True)]
+    root = r"$q \cdot k / \sqrt{D_h}$"
+    left.loglog(widths, variances, "o--", color="#808080", label=r"$q \cdot k$")
+    left.loglog(widths, scaled, "o-", color="black", label=root)
+    left.set(xlabel="head width $D_h$", ylabel="variance of the scores")
+    left.set_xticks(widths, widths)
+    left.minorticks_off()
+    left.legend()
+    for values, style, colour in (
+        (scores, "o--", "#808080"),
+        (scores / width**0.5, "o-", "black"),
+    ):
+        weights = values.softmax(dim=0).sort(descending=True).values[:20]
+        right.semilogy(range(1, 21), weights, style, color=colour, markersize=3)
+    right.set(
+        xlabel=f"token, sorted by weight (20 of {len(scores)})",
+        ylabel="attention weight",
+        xticks=(1, 5, 10, 15, 20),
+    )
     return fig

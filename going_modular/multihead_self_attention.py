@@ -56,7 +56,7 @@ class MultiheadSelfAttention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, z: Tensor, return_attention: bool = False):
-        """Mix (B, T, D) tokens.
+        """Mix tokens.
 
         Args:
             z: (B, T, D) tokens.
@@ -65,16 +65,14 @@ class MultiheadSelfAttention(nn.Module):
         Returns:
             (B, T, D) tokens; with `return_attention` also A, (B, nh, T, T).
         """
-        qkv = self.qkv(z)  # (B, T, 3D)
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))  # (B, T, 3, nh, dh)
+        qkv = self.qkv(z).unflatten(-1, (3, self.num_heads, -1))  # (B, T, 3, nh, dh)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, dh)
         if return_attention:
             sa, attention = attention_with_weights(q, k, v)
         else:
             sa = F.scaled_dot_product_attention(q, k, v)
         heads = sa.transpose(1, 2).flatten(2)  # (B, T, D)
-        msa = self.out(heads)
-        return (msa, attention) if return_attention else msa
+        return (self.out(heads), attention) if return_attention else self.out(heads)
 
 # %% ../notebooks/03_multihead_self_attention.ipynb #8d946bc2
 class MultiheadSelfAttentionBlock(nn.Module):

@@ -1,32 +1,17 @@
 # %% 1 the residual is dropped
-from going_modular.multihead_self_attention import MultiheadSelfAttentionBlock
-
-block = MultiheadSelfAttentionBlock(toy_config())
-
-
-def equation_2(block, z):
-    return block.msa(block.layer_norm(z))
+def equation_2(z, norm, msa):
+    return msa(norm(z))
 
 
 # %% 1 the residual adds the normalised tokens
-from going_modular.multihead_self_attention import MultiheadSelfAttentionBlock
-
-block = MultiheadSelfAttentionBlock(toy_config())
-
-
-def equation_2(block, z):
-    z = block.layer_norm(z)
-    return block.msa(z) + z
+def equation_2(z, norm, msa):
+    z = norm(z)
+    return msa(z) + z
 
 
 # %% 1 LayerNorm comes last (post-norm)
-from going_modular.multihead_self_attention import MultiheadSelfAttentionBlock
-
-block = MultiheadSelfAttentionBlock(toy_config())
-
-
-def equation_2(block, z):
-    return block.layer_norm(block.msa(z) + z)
+def equation_2(z, norm, msa):
+    return norm(msa(z) + z)
 
 
 # %% 2 the class token is forgotten
