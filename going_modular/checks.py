@@ -63,5 +63,10 @@ def check_answer(answer, expected, tolerance: float = 1e-5) -> None:
     if isinstance(expected, str):
         assert answer == expected, f"{answer!r} is not it: try again"
     else:
+        try:
+            torch.as_tensor(answer)
+        except (TypeError, ValueError, RuntimeError):
+            kind = type(answer).__name__
+            raise AssertionError(f"the answer should be numbers, not {kind}") from None
         check_close(answer, expected, tolerance)
     print("Right.")

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from sklearn.datasets import load_digits as load_sklearn_digits
 from torch import Tensor
 from torchvision import datasets
 
@@ -82,7 +81,9 @@ def load_data(
 
 def load_digits(seed: int = 0) -> tuple[ImageSet, ImageSet]:
     """scikit-learn's 1,797 handwritten digits, (1, 8, 8), a fifth for testing."""
-    digits = load_sklearn_digits()
+    from sklearn import datasets as sklearn_datasets  # slow, and only needed here
+
+    digits = sklearn_datasets.load_digits()
     images = torch.from_numpy(digits.images * (255 / 16)).round().to(torch.uint8)
     labels = torch.from_numpy(digits.target).long()
     names = tuple(str(digit) for digit in range(10))

@@ -51,11 +51,13 @@ def draw_pipeline(stage: str | None = None) -> Figure:
         weight = "bold" if lit and stage else "normal"
         ax.text(i + 0.38, 0.68, title, ha="center", va="center", fontsize=7.5,
                 color=colour, weight=weight)  # fmt: skip
-        ax.text(i + 0.38, 0.28, source, ha="center", va="center", fontsize=7, color=colour)
+        ax.text(i + 0.38, 0.28, source, ha="center", va="center", fontsize=7,
+                color=colour)  # fmt: skip
         ax.text(i + 0.38, -0.22, f"notebook {notebook}", ha="center", va="center",
                 fontsize=6.5, color=colour)  # fmt: skip
         if i:
-            ax.annotate("", (i - 0.01, 0.5), (i - 0.21, 0.5), arrowprops={"arrowstyle": "->"})
+            arrow = {"arrowstyle": "->"}
+            ax.annotate("", (i - 0.01, 0.5), (i - 0.21, 0.5), arrowprops=arrow)
     ax.set(xlim=(-0.1, len(STAGES) - 0.1), ylim=(-0.4, 1.1))
     ax.axis("off")
     return fig

@@ -46,7 +46,7 @@ def build_optimizer(
     groups = decay_groups(model, weight_decay)
     return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999))
 
-# %% ../notebooks/07_training.ipynb #9c88da44
+# %% ../notebooks/07_training.ipynb #7bf43d66
 def rate_factor(
     step: int, total_steps: int, warmup_steps: int, decay: str = "cosine"
 ) -> float:
@@ -62,16 +62,16 @@ def rate_factor(
 
     Source: ViT paper, Table 3.
     """
+    if decay not in ("cosine", "linear", "constant"):
+        raise ValueError(
+            f'decay must be "cosine", "linear" or "constant", not {decay!r}'
+        )
     if step < warmup_steps:
         return (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    if decay == "cosine":
-        return (1 + math.cos(math.pi * min(progress, 1))) / 2
-    if decay == "linear":
-        return max(0.0, 1 - progress)
     if decay == "constant":
         return 1.0
-    raise ValueError(f'decay must be "cosine", "linear" or "constant", not {decay!r}')
+    progress = min(1, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return (1 + math.cos(math.pi * progress)) / 2 if decay == "cosine" else 1 - progress
 
 
 def build_schedule(

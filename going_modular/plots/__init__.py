@@ -1,0 +1,1 @@
+"""The figures of notebooks and scripts; import them from `helper_functions`."""

@@ -1,0 +1,161 @@
+"""Pictures of images and of their patches."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from going_modular.plots.style import COLOURS, WIDTH, to_picture
+
+__all__ = [
+    "plot_channel_histograms",
+    "plot_classes",
+    "plot_images",
+    "plot_patch_grid",
+    "plot_patch_row",
+    "plot_windows",
+]
+
+
+def plot_images(
+    images: Sequence[Tensor] | Tensor, titles: Sequence[str] = (), columns: int = 8
+) -> Figure:
+    """Show (C, H, W) images in rows, with a title above each."""
+    rows = -(-len(images) // columns)
+    widths = [image.shape[2] / image.shape[1] for image in images[:columns]]
+    widths += [1] * (columns - len(widths))  # relative to the row's height
+    height = WIDTH / sum(widths) * rows * (1.35 if titles else 1)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(WIDTH, height), width_ratios=widths, squeeze=False
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
+        ax.imshow(to_picture(image))
+        if i < len(titles):
+            ax.set_title(titles[i], fontsize=7)
+    return fig
+
+
+def plot_channel_histograms(views: Mapping[str, Tensor]) -> Figure:
+    """Show how often each value occurs in the channels of RGB images.
+
+    Args:
+        views: A title for each (3, H, W) image.
+    """
+    fig, axes = plt.subplots(1, len(views), figsize=(WIDTH, 2.6), sharey=True)
+    channels = (("red", "-"), ("green", "--"), ("blue", ":"))
+    for ax, (title, image) in zip(axes, views.items(), strict=True):
+        bins = np.linspace(image.min().item(), image.max().item(), 33)
+        for plane, (name, style) in zip(image, channels, strict=True):
+            counts, edges = np.histogram(plane.cpu().numpy(), bins)
+            ax.stairs(counts / 1000, edges, color=name, linestyle=style, label=name)
+        ax.set(title=title, xlabel="pixel value")
+    axes[0].set_ylabel("thousands of pixels")
+    axes[0].legend()
+    return fig
+
+
+def plot_classes(parts: Mapping) -> Figure:
+    """Show eight images of each class beside bars of how many each class has.
+
+    Args:
+        parts: One or two `ImageSet`s by name; the pictures come from the first.
+    """
+    data = next(iter(parts.values()))
+    K, _, height, width = len(data.class_names), *data.images.shape[1:]
+    sheet = data.images.new_zeros(data.images.shape[1], K * height, 8 * width)
+    for label in range(K):
+        for column, image in enumerate(data.images[data.labels == label][:8]):
+            x, y = column * width, label * height
+            sheet[:, y : y + height, x : x + width] = image
+    size = (WIDTH, max(2, 0.4 * K))
+    fig, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=[1, 1.2])
+    left.imshow(to_picture(sheet), aspect="auto")
+    left.set_yticks((np.arange(K) + 0.5) * height - 0.5, data.class_names)
+    left.set(xticks=[], title=f"eight of each class ({next(iter(parts))})")
+    for i, (name, part) in enumerate(parts.items()):
+        counts = part.labels.bincount(minlength=K)
+        colour = COLOURS[("patch", "class")[i]]
+        places = np.arange(K) + 0.4 * i - 0.2
+        bars = right.barh(places, counts, 0.4, color=colour, label=name)
+        right.bar_label(bars, padding=2, fontsize=7)
+    right.set(xlabel="images", yticks=[], ylim=(K - 0.5, -0.5))
+    right.set_title("class balance", loc="left")
+    right.margins(x=0.1)
+    right.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
+    return fig
+
+
+def plot_windows(image: Tensor, windows: Tensor, views: Tensor) -> Figure:
+    """Show windows as outlines on their image, and what is seen through them.
+
+    Args:
+        image: (C, H, W).
+        windows: (n, 2, 3), as `data_setup.random_windows` gives them; n up to 4.
+        views: (n, C, H, W): the windows, stretched to the image's size.
+    """
+    fig, axes = plt.subplots(1, len(windows) + 1, figsize=(WIDTH, 1.8))
+    height, width = image.shape[1:]
+    axes[0].imshow(to_picture(image))
+    axes[0].set_title("the image", fontsize=8)
+    colours = ("#E69F00", "#56B4E9", "black", "#CC79A7")
+    outlined = zip(axes[1:], windows, views, colours, strict=False)
+    for ax, window, view, colour in outlined:
+        (w, _, x), (_, h, y) = window.tolist()
+        outline = dict(fill=False, color=colour, linewidth=2)
+        corner = (width / 2 * (1 + x - abs(w)), height / 2 * (1 + y - h))
+        size = (width * abs(w), height * h)
+        axes[0].add_patch(Rectangle(corner, *size, **outline))
+        ax.imshow(to_picture(view))
+        ax.add_patch(Rectangle((0, 0), 1, 1, transform=ax.transAxes, **outline))
+        mirrored = ", mirrored" if w < 0 else ""
+        ax.set_title(f"{abs(w) * h:.0%}{mirrored}", fontsize=8)
+    for ax in axes:
+        ax.axis("off")
+    return fig
+
+
+def plot_patch_grid(image: Tensor, patch_size: int, ax: Axes | None = None) -> Figure:
+    """Show a (C, H, W) image with the borders of its patches drawn over it."""
+    ax = ax or plt.subplots(figsize=(4, 4))[1]
+    height, width = image.shape[1:]
+    ax.imshow(to_picture(image))
+    for y in range(0, height + 1, patch_size):
+        ax.axhline(y - 0.5, color="white", linewidth=0.8)
+    for x in range(0, width + 1, patch_size):
+        ax.axvline(x - 0.5, color="white", linewidth=0.8)
+    ax.set(xlabel="pixel column", ylabel="pixel row")
+    return ax.figure
+
+
+def plot_patch_row(image: Tensor, patch_size: int, row: int) -> Figure:
+    """Show a (C, H, W) image under its patch grid, and one grid row as a strip.
+
+    Args:
+        image: (C, H, W) bytes or floats -1..1.
+        patch_size: Patch side P, in pixels.
+        row: The grid row to outline and to show, from 0; its patches are numbered
+            over the whole grid, from 1.
+    """
+    P, columns = patch_size, image.shape[2] // patch_size
+    fig = plt.figure(figsize=(WIDTH, 4.8))
+    grid = fig.add_gridspec(2, columns, height_ratios=(7, 1))
+    ax = fig.add_subplot(grid[0, :])
+    plot_patch_grid(image, P, ax)
+    outline = plt.Rectangle(
+        (-0.5, row * P - 0.5), columns * P, P,
+        fill=False, edgecolor=COLOURS["patch"], linewidth=3, zorder=3,
+    )  # fmt: skip
+    ax.add_patch(outline)
+    for i in range(columns):
+        ax = fig.add_subplot(grid[1, i])
+        patch = image[:, row * P : (row + 1) * P, i * P : (i + 1) * P]  # (C, P, P)
+        ax.imshow(to_picture(patch))
+        ax.set_title(row * columns + i + 1, fontsize=8)
+        ax.axis("off")
+    return fig
