@@ -54,8 +54,8 @@ from going_modular.vit import ViT
 SMALL = dict(embedding_dim=96, depth=6, num_heads=4, mlp_size=384)
 TINY = dict(embedding_dim=48, depth=3, num_heads=4, mlp_size=192)
 PRESETS = {
-    "built-in": dict(image_size=28, patch_size=7, **SMALL),
-    "fashion_mnist": dict(image_size=28, patch_size=7, epochs=10, **SMALL),
+    "built-in": dict(image_size=28, patch_size=7, epochs=40, **SMALL),
+    "fashion_mnist": dict(image_size=28, patch_size=7, epochs=12, **SMALL),
     "digits": dict(image_size=8, patch_size=2, augment="none", batch_size=32, **TINY),
     "cifar10": dict(image_size=32, patch_size=4, **SMALL),
 }
