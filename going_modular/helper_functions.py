@@ -27,6 +27,7 @@ from going_modular.plots.numbers import (
 from going_modular.plots.results import (
     plot_confusion_matrix,
     plot_loss_curves,
+    plot_parts_off,
 )
 from going_modular.plots.style import (
     COLOURS,
@@ -49,6 +50,7 @@ __all__ = [
     "plot_images",
     "plot_lines",
     "plot_loss_curves",
+    "plot_parts_off",
     "plot_patch_grid",
     "plot_patch_row",
     "plot_score_scaling",

@@ -8,11 +8,14 @@ from PIL import Image
 from going_modular.data_setup import FASHION_CLASSES, ImageSet
 from going_modular.data_sources import (
     DEBIAN_FASHION_MNIST,
-    MOST_BYTES,
-    decode_all,
+    decode_dataset,
     load_data,
     load_digits,
     load_fashion_mnist,
+)
+from going_modular.photo_folders import (
+    MOST_BYTES,
+    decode_all,
     load_folder,
     read_photo,
     split,
@@ -168,3 +171,22 @@ def test_images_that_do_not_fit_in_memory_are_refused():
     side = int((MOST_BYTES / 3 / 1000) ** 0.5) + 1
     with pytest.raises(InputError, match="choose a smaller --image-size"):
         decode_all(range(1000), side, lambda i: None)
+
+
+def test_torchvision_set_is_decoded_once_and_keeps_labels_and_names():
+    class Pictures:
+        classes = ("dark", "light")
+        read = 0
+
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            Pictures.read += 1
+            return Image.fromarray(plain(40 * i)), int(i > 2)
+
+    data = decode_dataset(Pictures(), image_size=8)
+    assert data.images[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160]
+    assert data.labels.tolist() == [0, 0, 0, 1, 1]
+    assert data.class_names == ("dark", "light")
+    assert Pictures.read == 5
