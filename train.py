@@ -61,7 +61,7 @@ PRESETS = {
 }
 PHOTOS = dict(image_size=64, patch_size=8, crop_area=0.3, **SMALL)
 SMOKE = dict(data="digits", epochs=10)
-NO_FLAG = ("in_channels", "num_classes", "representation_size")
+NO_FLAG = ("in_channels", "num_classes", "representation_size", "mean", "std")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

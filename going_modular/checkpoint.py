@@ -82,8 +82,8 @@ def load_model(path: str | Path) -> tuple[ViT, tuple[str, ...]]:
             f"{path} holds no model of this project ({error}): give the "
             "model.safetensors that train.py wrote"
         ) from None
-    if isinstance(config.get("image_size"), list):
-        config["image_size"] = tuple(config["image_size"])
+    # JSON knows no tuples.
+    config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     model = ViT(ViTConfig(**config))
     model.load_state_dict(weights)
     return model.eval(), class_names

@@ -91,6 +91,8 @@ class ViTConfig(Presets, DerivedSizes):
         gelu: "erf" (exact) or "tanh" (the official code's approximation).
         layer_norm_eps: Added to the variance inside LayerNorm.
         representation_size: Width of the pre-training head's tanh layer, or None.
+        mean, std: Of the pixels, from 0 to 1, one number for all channels or one for
+            each: the model reads (pixel / 255 - mean) / std.
 
     Raises:
         ValueError: A value is out of range, or two values do not fit together.
@@ -110,6 +112,8 @@ class ViTConfig(Presets, DerivedSizes):
     gelu: str = "erf"
     layer_norm_eps: float = 1e-6
     representation_size: int | None = None
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
 
     def __post_init__(self):
         validate(self)
@@ -141,6 +145,14 @@ def validate(config: ViTConfig) -> None:
         raise ValueError(f'gelu must be "erf" or "tanh", not {config.gelu!r}')
     if not 0 <= config.dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), not {config.dropout}")
+    for name in ("mean", "std"):
+        values = getattr(config, name)
+        if len(values) not in (1, config.in_channels):
+            raise ValueError(
+                f"{name} must have 1 value or {config.in_channels}, not {values}"
+            )
+    if min(config.std) <= 0:
+        raise ValueError(f"std must be positive, not {config.std}")
     if not config.layer_norm_eps > 0:
         eps = config.layer_norm_eps
         raise ValueError(f"layer_norm_eps must be positive, not {eps}")

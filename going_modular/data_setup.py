@@ -103,12 +103,19 @@ def load_builtin() -> tuple[ImageSet, ImageSet]:
     )
 
 # %% ../notebooks/01_data.ipynb #1c530d2c
-def normalise(images: Tensor) -> Tensor:
-    """Turn bytes 0..255 into floats -1..1, as (x - 127.5) / 127.5.
+def normalise(images: Tensor, mean=(0.5,), std=(0.5,)) -> Tensor:
+    """Turn bytes 0..255 into floats, as (x / 255 - mean) / std.
 
-    Source: the official code's `value_range(-1, 1)`.
+    Args:
+        images: (B, C, H, W) or (C, H, W) uint8.
+        mean, std: One number for all channels, or one for each. The defaults give
+            -1..1, as the official code's `value_range(-1, 1)`.
     """
-    return images.float() / 127.5 - 1
+    mean, std = (
+        torch.tensor(values, device=images.device).view(-1, 1, 1)  # (1 or C, 1, 1)
+        for values in (mean, std)
+    )
+    return images.float() / (255 * std) - mean / std
 
 # %% ../notebooks/01_data.ipynb #bd793ba9
 def random_windows(
