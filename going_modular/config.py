@@ -91,8 +91,8 @@ class ViTConfig(Presets, DerivedSizes):
         gelu: "erf" (exact) or "tanh" (the official code's approximation).
         layer_norm_eps: Added to the variance inside LayerNorm.
         representation_size: Width of the pre-training head's tanh layer, or None.
-        mean, std: Of the pixels, from 0 to 1, one number for all channels or one for
-            each: the model reads (pixel / 255 - mean) / std.
+        mean: Subtracted from pixels of 0 to 1, one number or one a channel.
+        std: Divides them after that, one number or one a channel.
 
     Raises:
         ValueError: A value is out of range, or two values do not fit together.
