@@ -154,17 +154,20 @@ def test_photos_of_any_mode_become_rgb(mode):
 
 
 def test_normalise_agrees_with_the_official_formula_at_every_byte():
-    every_byte = torch.arange(256, dtype=torch.uint8)
+    every_byte = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
     check_close(normalise(every_byte), (every_byte.double() - 127.5) / 127.5, 1e-6)
     assert normalise(every_byte).dtype == torch.float32
 
 
-def test_normalise_agrees_with_torchvision():
+@pytest.mark.parametrize(
+    "mean, std",
+    [((0.5,) * 3, (0.5,) * 3), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))],
+)
+def test_normalise_agrees_with_torchvision(mean, std):
     photo = load_photo("coffee", 32)
-    scale = v2.Compose(
-        [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
-    )
-    check_close(normalise(photo), scale(photo), 1e-6)
+    scale = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
+    check_close(normalise(photo, mean, std), scale(photo), 1e-5)
+    check_close(normalise(photo[None], mean, std)[0], scale(photo), 1e-5)
 
 
 # Augmentation
