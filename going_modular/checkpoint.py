@@ -17,6 +17,7 @@ from going_modular.vit import ViT
 __all__ = [
     "load_checkpoint",
     "load_model",
+    "read_notes",
     "save_checkpoint",
     "save_model",
     "write_file",
@@ -74,16 +75,22 @@ def load_model(path: str | Path) -> tuple[ViT, tuple[str, ...]]:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["vit"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config, class_names = about["config"], tuple(about["class_names"])
+        config, class_names = read_notes(about)
     except FileNotFoundError:
         raise InputError(f"no weights file {path}") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} holds no model of this project ({error}): give the "
             "model.safetensors that train.py wrote"
         ) from None
-    # JSON knows no tuples.
-    config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    model = ViT(ViTConfig(**config))
+    model = ViT(config)
     model.load_state_dict(weights)
     return model.eval(), class_names
+
+
+def read_notes(notes: dict) -> tuple[ViTConfig, tuple[str, ...]]:
+    """Configuration and class names from what `save_model` noted in a file."""
+    config = notes["config"]
+    # JSON knows no tuples.
+    config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    return ViTConfig(**config), tuple(notes["class_names"])
