@@ -10,34 +10,19 @@ and, after each epoch, a checkpoint from which --resume goes on.
 
 import argparse
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
 import torch
 
-from going_modular.checkpoint import save_checkpoint, save_model, write_file
 from going_modular.config import ViTConfig
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.data_sources import SOURCES, load_data
-from going_modular.engine import TrainingDiverged, predict_logits, train
-from going_modular.helper_functions import (
-    plot_confusion_matrix,
-    plot_loss_curves,
-    use_style,
-)
+from going_modular.engine import TrainingDiverged
 from going_modular.optimization import build_optimizer, build_schedule
-from going_modular.progress import Progress, print_table
-from going_modular.results import write_results
-from going_modular.runs import (
-    CHECKPOINT,
-    FILES,
-    begin_output,
-    check_output,
-    choose_output,
-    read_unfinished,
-)
+from going_modular.progress import print_table
+from going_modular.runs import check_output, choose_output, read_unfinished
 from going_modular.settings import (
     MODEL_FIELDS,
     TRAINING_FIELDS,
@@ -46,6 +31,11 @@ from going_modular.settings import (
     add_flags,
     choose_precision,
     one_line_parser,
+)
+from going_modular.training_run import (
+    print_summary,
+    train_with_checkpoints,
+    write_outputs,
 )
 from going_modular.utils import InputError, choose_device, set_seeds
 from going_modular.vit import ViT
@@ -149,48 +139,21 @@ def run(args: argparse.Namespace) -> None:
     schedule = build_schedule(
         optimizer, steps, round(settings.warmup * steps), settings.decay
     )
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    results, seconds, done = None, 0.0, 0
-    if checkpoint is None:
-        begin_output(args.output, plan.settings())
-    else:
-        for name, part in parts.items():
-            part.load_state_dict(checkpoint[name])
-        torch.set_rng_state(checkpoint["random_state"])
-        results, seconds = checkpoint["results"], checkpoint["seconds"]
-        done = len(results["train_loss"])
-        print(f"going on after epoch {done}")
-
-    start = time.perf_counter() - seconds
-    with Progress(settings.epochs, len(train_set), args.quiet, done) as progress:
-
-        def on_epoch(results: dict[str, list[float]]) -> None:
-            progress.end_epoch(results)
-            save_checkpoint(
-                args.output / CHECKPOINT,
-                settings=plan.settings(),
-                random_state=torch.get_rng_state(),
-                results=results,
-                seconds=time.perf_counter() - start,
-                **{name: part.state_dict() for name, part in parts.items()},
-            )
-
-        results = train(
-            model,
-            train_batches,
-            test_batches,
-            optimizer,
-            settings.epochs,
-            results=results,
-            on_epoch=on_epoch,
-            on_step=progress.end_step,
-            schedule=schedule,
-            clip_norm=settings.clip_norm,
-            label_smoothing=settings.label_smoothing,
-            precision=choose_precision(settings.precision, device),
-        )
-    seconds = time.perf_counter() - start
-
+    results, seconds = train_with_checkpoints(
+        args.output,
+        plan.settings(),
+        model,
+        optimizer,
+        schedule,
+        train_batches,
+        test_batches,
+        settings.epochs,
+        checkpoint,
+        args.quiet,
+        clip_norm=settings.clip_norm,
+        label_smoothing=settings.label_smoothing,
+        precision=choose_precision(settings.precision, device),
+    )
     write_outputs(args.output, model, test_batches, results)
     print_summary(args.output, model, train_set, test_set, results, seconds)
 
@@ -210,43 +173,6 @@ def make_batches(
         device=device,
     )
     return train_batches, Batches(test_set, batch_size=500, device=device)
-
-
-def write_outputs(
-    output: Path, model: ViT, test_batches: Batches, results: dict[str, list[float]]
-) -> None:
-    """Write the files that a finished run consists of."""
-    names = test_batches.data.class_names
-    logits, labels = predict_logits(model, test_batches)
-    use_style()
-    save_model(output / "model.safetensors", model, names)
-    write_file(output / "loss_curves.png", plot_loss_curves(results).savefig)
-    confusion = plot_confusion_matrix(labels, logits.argmax(dim=1), names)
-    write_file(output / "confusion_matrix.png", confusion.savefig)
-    write_results(output / "results.pkl", results)
-
-
-def print_summary(
-    output: Path,
-    model: ViT,
-    train_set: ImageSet,
-    test_set: ImageSet,
-    results: dict[str, list[float]],
-    seconds: float,
-) -> None:
-    """Print the closing table."""
-    accuracies = [100 * accuracy for accuracy in results["test_acc"]]
-    best = max(accuracies)
-    seen = len(accuracies) * len(train_set)
-    print()
-    print_table(
-        images=f"{len(train_set):,} for training, {len(test_set):,} for testing",
-        parameters=f"{sum(p.numel() for p in model.parameters()):,}",
-        test_accuracy=f"{accuracies[-1]:.2f} % after the last epoch "
-        f"(best {best:.2f} % after epoch {accuracies.index(best) + 1})",
-        time=f"{seconds:.0f} s, {seen / seconds:,.0f} images/s, evaluation included",
-        written=f"{output}: {', '.join(FILES)}",
-    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from PIL import Image
 
 import train
 from functions import helper_functions
+from going_modular import training_run
 from going_modular.checkpoint import load_checkpoint, load_model
 from going_modular.data_setup import Batches
 from going_modular.data_sources import load_digits
@@ -91,13 +92,13 @@ def test_resumed_run_equals_the_uninterrupted_one(
 ):
     """Stop in the second epoch, as Ctrl-C does, and go on."""
     output = tmp_path / "stopped"
-    save = train.save_checkpoint
+    save = training_run.save_checkpoint
 
     def save_then_stop(*args, **kwargs):
         save(*args, **kwargs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "save_checkpoint", save_then_stop)
+    monkeypatch.setattr(training_run, "save_checkpoint", save_then_stop)
     argv = [*TINY, "--epochs", "2", "--output", str(output)]
     assert train.main(argv) == 130
     assert f"--output {output} --resume" in capsys.readouterr().err
