@@ -83,8 +83,8 @@ def plot_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
     colours = {
         "patch embedding": COLOURS["patch"], "class token": COLOURS["class"],
         "positions": COLOURS["position"], "attention": COLOURS["query"],
-        "MLP": "#DDDDDD", "LayerNorm": "black", "pre-training layer": "#808080",
-        "head": "white",
+        "MLP": "#DDDDDD", "LayerNorm": "black", "pre-training layer": "#666666",
+        "head": "#9E9E9E",
     }  # fmt: skip
     fig, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.5 * len(counts)))
     left = np.zeros(len(counts))
@@ -93,7 +93,7 @@ def plot_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
             continue
         shares = [100 * c[part] / sum(c.values()) for c in counts.values()]
         bars = ax.barh(list(counts), shares, left=left, color=colour, label=part,
-                       edgecolor="black", linewidth=0.5)  # fmt: skip
+                       linewidth=0)  # fmt: skip
         left += shares
         if part in ("attention", "MLP"):
             ax.bar_label(bars, fmt="%.0f %%", label_type="center")
@@ -118,8 +118,8 @@ def plot_through_depth(runs: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
             values = run[quantity]
             blocks = range(depth + 1 - len(values), depth + 1)
             ax.semilogy(blocks, values, style, color="black", label=name)
-        ax.set(ylabel=quantity, xlabel="block", xlim=(0, depth))
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(ylabel=quantity, xlabel="block (0: input)", xlim=(0, depth))
+        ax.set_xticks(range(0, depth + 1, max(1, depth // 4)))
     lines, names = axes.flat[0].get_legend_handles_labels()
     fig.legend(lines, names, loc="outside upper center", ncols=len(runs))
     return fig

@@ -88,7 +88,8 @@ def plot_parts_off(
 
     Args:
         baseline: Results of the full recipe, with test_loss.
-        runs: Results of each run, with test_loss and test_acc, by its name.
+        runs: Results of each run, with test_loss and test_acc, by its name. Three
+            stand in a row; places left over stay empty.
     """
     rows = -(-len(runs) // 3)
     fig, axes = plt.subplots(
@@ -100,9 +101,14 @@ def plot_parts_off(
         ax.plot(epochs, results["test_loss"], color="black", label="this run")
         right = 100 * results["test_acc"][-1]
         ax.set_title(f"{name}\n{right:.1f} % right", fontsize=9)
-    for ax in axes[-1]:
-        ax.set_xlabel("epoch")
+    for ax in axes.flat[len(runs) :]:
+        ax.remove()
+    for column in range(3):
+        lowest = axes[max(0, (len(runs) - 1 - column) // 3), column]
+        lowest.set_xlabel("epoch")
+        lowest.tick_params(labelbottom=True)
     for ax in axes[:, 0]:
         ax.set_ylabel("test cross-entropy")
-    axes[0, 1].legend()
+    lines, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(lines, names, loc="outside upper center", ncols=2)
     return fig
