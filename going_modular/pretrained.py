@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from going_modular.config import ViTConfig
 from going_modular.utils import InputError
 from going_modular.vit import ViT, make_head
 from going_modular.weight_conversion import resize_positions, to_theirs
@@ -15,7 +16,11 @@ __all__ = ["build_pretrained", "export_state_dict", "load_pretrained"]
 
 
 def load_pretrained(
-    model: ViT, source, resize: str = "official", quiet: bool = False
+    model: ViT,
+    source,
+    resize: str = "official",
+    new_head: bool = False,
+    quiet: bool = False,
 ) -> Report:
     """Load weights of any kind into a model.
 
@@ -26,6 +31,7 @@ def load_pretrained(
         model: The model; its weights are replaced.
         source: As for `read_pretrained`.
         resize: How positions are interpolated: "official", "timm" or "torchvision".
+        new_head: Start the head at zero even if the old one would fit.
         quiet: Do not print the report's summary.
 
     Returns:
@@ -36,7 +42,7 @@ def load_pretrained(
     """
     config = model.config
     found = read_pretrained(source, config.num_heads, config.grid_shape)
-    return put_in(model, found, resize, quiet)
+    return put_in(model, found, resize, new_head, quiet)
 
 
 def build_pretrained(
@@ -58,7 +64,7 @@ def build_pretrained(
     if changes.get("num_classes", found.config.num_classes) != found.config.num_classes:
         changes.setdefault("representation_size", None)
     model = ViT(replace(found.config, **changes))
-    put_in(model, found, resize, quiet)
+    put_in(model, found, resize, new_head=False, quiet=quiet)
     return model
 
 
@@ -67,7 +73,9 @@ NUMERICS = ("layer_norm_eps", "gelu", "mean", "std")
 SIZES = ("patch_size", "in_channels", "embedding_dim", "depth", "num_heads", "mlp_size")
 
 
-def put_in(model: ViT, found: Pretrained, resize: str, quiet: bool) -> Report:
+def put_in(
+    model: ViT, found: Pretrained, resize: str, new_head: bool, quiet: bool
+) -> Report:
     """Fit what was found to a model and load it."""
     ours, theirs, report = model.config, found.config, Report(found.report)
     for name in SIZES:
@@ -77,35 +85,39 @@ def put_in(model: ViT, found: Pretrained, resize: str, quiet: bool) -> Report:
                 f"{getattr(ours, name)}"
             )
     for name in NUMERICS:
-        if getattr(ours, name) != getattr(theirs, name):
-            report.note(
-                name,
-                "differs",
-                f"{getattr(theirs, name)} in training, {getattr(ours, name)} in the "
-                "model",
-            )
+        here, there = getattr(ours, name), getattr(theirs, name)
+        if spread(here, ours) != spread(there, ours):
+            report.note(name, "differs", f"{there} in training, {here} in the model")
     weights = dict(found.weights)
+    name = "patch_embedding.position_embedding"
+    grids = (theirs.grid_shape, ours.grid_shape)
+    weights[name] = resize_positions(weights[name], *grids, resize)
     if ours.grid_shape != theirs.grid_shape:
-        name = "patch_embedding.position_embedding"
-        grids = (theirs.grid_shape, ours.grid_shape)
-        weights[name] = resize_positions(weights[name], *grids, resize)
         detail = " to ".join(f"{rows} x {columns}" for rows, columns in grids)
-        report.note(name, "resized", f"{detail} patches, as {resize}")
+        report.change(*found.names[name], "resized", f"{detail} patches, as {resize}")
     head = make_head(ours).state_dict()
     head = {f"head.{name}": value for name, value in head.items()}
     old = {name: value for name, value in weights.items() if name.startswith("head")}
     if {k: v.shape for k, v in old.items()} != {k: v.shape for k, v in head.items()}:
-        reason = (
-            f"the old one was for {theirs.num_classes} classes"
-            if old
-            else "the weights have none"
-        )
+        reason = "the weights have none"
+        if old and ours.num_classes != theirs.num_classes:
+            reason = f"the old one was for {theirs.num_classes} classes"
+        elif old:
+            reason = f"the old one had representation_size {theirs.representation_size}"
+        for name in old:
+            report.change(*found.names[name], "left out", "part of the old head")
         report.note("head", "new", f"zeros for {ours.num_classes} classes; {reason}")
         weights = {name: v for name, v in weights.items() if name not in old} | head
     model.load_state_dict(weights)
     if not quiet:
         print(report.summary())
     return report
+
+
+def spread(value, config: ViTConfig):
+    """One number for all channels is the same as one for each."""
+    one = isinstance(value, tuple) and len(value) == 1
+    return value * config.in_channels if one else value
 
 
 def export_state_dict(model: ViT, library: str) -> dict[str, Tensor]:

@@ -1,0 +1,181 @@
+"""Fine-tune a pretrained Vision Transformer on images of your own.
+
+    python train_transferlearning.py --epochs 5
+    python train_transferlearning.py --data path/to/photos --weights vit_b_16
+    python train_transferlearning.py --mode linear --compare
+
+Without flags it takes the weights that come with this project, trained on clothes, to
+25 handwritten digits of each class. The output folder receives what train.py writes.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import matplotlib
+
+from going_modular.data_setup import Batches, ImageSet, normalise
+from going_modular.data_sources import SOURCES, load_data
+from going_modular.engine import TrainingDiverged
+from going_modular.few_shot import choose_shots
+from going_modular.image_fitting import fit_set
+from going_modular.pretrained import load_pretrained
+from going_modular.progress import print_table
+from going_modular.runs import check_output, choose_output, read_unfinished
+from going_modular.settings import (
+    TRAINING_FIELDS,
+    TrainingSettings,
+    add_flags,
+    choose_precision,
+    one_line_parser,
+)
+from going_modular.training_run import (
+    print_summary,
+    train_with_checkpoints,
+    write_outputs,
+)
+from going_modular.transfer import MODES, TransferPlan, build_model, set_up
+from going_modular.transfer_comparison import compare
+from going_modular.utils import InputError, choose_device, set_seeds
+from going_modular.weight_conversion import RESIZE_METHODS
+from going_modular.weight_reading import Pretrained, read_pretrained
+from going_modular.weight_sources import BUILT_IN
+
+# Photos of one's own in mode "full": more varied than digits, seen through crops.
+PHOTOS = dict(augment="crop", crop_area=0.3, batch_size=50, epochs=10)
+SHOTS = {"digits": 25}
+SMOKE = dict(epochs=2, shots=5)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = one_line_parser(__doc__)
+    parser.add_argument("--data", help=f"{', '.join(SOURCES)}, or a folder (digits)")
+    parser.add_argument(
+        "--weights",
+        help=f"{BUILT_IN}, a file, a folder, or a name: vit_b_16 of torchvision, "
+        "timm:NAME, transformers:NAME, official:FILE",
+    )
+    parser.add_argument("--mode", choices=MODES, help="train everything, or a head")
+    parser.add_argument("--shots", type=int, help="labelled images a class, 0 for all")
+    parser.add_argument("--image-size", type=int, help="side in pixels (the weights')")
+    parser.add_argument("--num-heads", type=int, help="where the weights do not tell")
+    parser.add_argument("--resize", choices=RESIZE_METHODS, help="of the positions")
+    parser.add_argument("--output", type=Path, help="folder to write (runs/NAME)")
+    for flag, text in {
+        "compare": "also train from scratch, and with 1, 5, 10 and 25 images a class",
+        "resume": "go on from the checkpoint in --output",
+        "overwrite": "replace the run in --output",
+        "download": "fetch the images of a torchvision set",
+        "skip-bad": "go on without files that are no readable images",
+        "smoke": "a try-out, in under a minute",
+        "quiet": "no progress bars",
+    }.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=text)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_flags(parser.add_argument_group("training"), TrainingSettings)
+    return parser.parse_args(argv)
+
+
+def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
+    """Fill in what the flags leave open; with --resume, from the checkpoint."""
+    names = ("data", "weights", "mode", "shots", "image_size", "num_heads", "resize")
+    names += TRAINING_FIELDS
+    given = {k: v for k, v in vars(args).items() if k in names and v is not None}
+    if args.smoke:
+        given = {**SMOKE, **given}
+    if args.resume:
+        checkpoint = read_unfinished(args.output)
+        saved = checkpoint["settings"]
+        changed = [k for k in given if given[k] != saved.get(k)]
+        if changed:
+            raise InputError(
+                f"--resume goes on with the settings of the run; it cannot change "
+                f"{', '.join(changed)}"
+            )
+        return TransferPlan.from_settings(saved), checkpoint
+    data = given.setdefault("data", "digits")
+    mode = given.setdefault("mode", "full")
+    photos = PHOTOS if data not in SOURCES and mode == "full" else {}
+    defaults = dict(weights=BUILT_IN, shots=SHOTS.get(data, 0), image_size=0)
+    defaults |= dict(num_heads=0, resize="official")
+    return TransferPlan.from_settings(
+        {**defaults, **MODES[mode], **photos, **given}
+    ), None
+
+
+def load_images(
+    plan: TransferPlan, found: Pretrained, args: argparse.Namespace
+) -> tuple[ImageSet, ImageSet]:
+    """Load the data; take a few images of each class where the plan says so."""
+    size = plan.image_size or max(found.config.image_shape)
+    seed = plan.training.seed
+    train_set, test_set = load_data(plan.data, size, args.download, args.skip_bad, seed)
+    if plan.shots:
+        train_set = train_set.subset(choose_shots(train_set.labels, plan.shots, seed))
+    return train_set, test_set
+
+
+def run(args: argparse.Namespace) -> None:
+    plan, checkpoint = make_plan(args)
+    settings = plan.training
+    device = choose_device(args.device)
+    args.output = args.output or choose_output(f"{plan.data}-{plan.mode}")
+    if checkpoint is None:
+        check_output(args.output, args.overwrite)
+    found = read_pretrained(plan.weights, plan.num_heads or None)
+    train_set, test_set = load_images(plan, found, args)
+    model = build_model(plan, found, len(train_set.class_names))
+    print_table(output=args.output, device=device, **plan.settings())
+    print("\nweights: ", end="")
+    load_pretrained(model, found, plan.resize, new_head=True)
+    print()
+
+    set_seeds(settings.seed)
+    model.to(device)
+    train_set, test_set = (
+        fit_set(data, model.config) for data in (train_set, test_set)
+    )
+    training = set_up(plan, model, train_set, test_set, device)
+    results, seconds = train_with_checkpoints(
+        args.output,
+        plan.settings(),
+        **vars(training),
+        epochs=settings.epochs,
+        checkpoint=checkpoint,
+        quiet=args.quiet,
+        clip_norm=settings.clip_norm,
+        label_smoothing=settings.label_smoothing,
+        precision=choose_precision(settings.precision, device),
+    )
+    transform = partial(normalise, mean=model.config.mean, std=model.config.std)
+    test_batches = Batches(test_set, 250, transform=transform, device=device)
+    write_outputs(args.output, model, test_batches, results)
+    print_summary(args.output, model, train_set, test_set, results, seconds)
+    if args.compare:
+        everything = load_images(replace(plan, shots=0), found, args)
+        print("\naccuracy on the test images (%), mean of three draws (lowest-highest)")
+        print(compare(plan, found, *everything, device))
+
+
+def main(argv: list[str] | None = None) -> int:
+    matplotlib.use("Agg")  # files only, no window
+    args = parse(argv)
+    try:
+        run(args)
+    except (InputError, TrainingDiverged, OSError) as error:
+        print(f"train_transferlearning.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\ntrain_transferlearning.py: stopped; the epochs finished so far are "
+            f"kept: go on with --output {args.output} --resume",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":  # worker processes import this file without running it
+    sys.exit(main())
