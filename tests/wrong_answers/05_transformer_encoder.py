@@ -75,3 +75,9 @@ def parallel(block, z):
 def parallel(block, z):
     u = block.msa_block.layer_norm(z)
     return block.msa_block.msa(u) + block.mlp_block.mlp(u)
+
+
+# %% 3 the LN of the MLP block
+def parallel(block, z):
+    u = block.mlp_block.layer_norm(z)
+    return z + block.msa_block.msa(u) + block.mlp_block.mlp(u)
