@@ -6,13 +6,19 @@ import pandas as pd
 import torch
 
 from going_modular.data_setup import ImageSet
-from going_modular.engine import train
+from going_modular.engine import evaluate, train_epoch
 from going_modular.few_shot import choose_shots, few_shot_accuracy
 from going_modular.image_fitting import fit_set
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.pretrained import load_pretrained
 from going_modular.settings import choose_precision
-from going_modular.transfer import TransferPlan, build_model, features_of, set_up
+from going_modular.transfer import (
+    Training,
+    TransferPlan,
+    build_model,
+    features_of,
+    set_up,
+)
 from going_modular.utils import set_seeds
 from going_modular.vit import ViT
 from going_modular.weight_reading import Pretrained
@@ -79,17 +85,31 @@ def spread(accuracies: list[float]) -> str:
     return f"{mean:.1f} ({min(percents):.1f}-{max(percents):.1f})"
 
 
-def fine_tuned(plan, found, few, test_set, device, seed) -> float:
+def fine_tuned(
+    plan: TransferPlan,
+    found: Pretrained,
+    few: ImageSet,
+    test_set: ImageSet,
+    device: torch.device,
+    seed: int,
+) -> float:
     """Test accuracy of the pretrained model after the plan's own training."""
     set_seeds(seed)
     plan = replace(plan, training=replace(plan.training, seed=seed))
     model = build_model(plan, found, len(few.class_names)).to(device)
     load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
     training = set_up(plan, model, few, test_set, device)
-    return run(training.model, training, plan, device)
+    return run(training, plan, device)
 
 
-def from_scratch(plan, pretrained: ViT, few, test_set, device, seed) -> float:
+def from_scratch(
+    plan: TransferPlan,
+    pretrained: ViT,
+    few: ImageSet,
+    test_set: ImageSet,
+    device: torch.device,
+    seed: int,
+) -> float:
     """Test accuracy of the same model after training from random weights."""
     set_seeds(seed)
     settings = replace(plan.training, seed=seed)
@@ -102,15 +122,19 @@ def from_scratch(plan, pretrained: ViT, few, test_set, device, seed) -> float:
     training.schedule = build_schedule(
         training.optimizer, steps, round(SCRATCH_WARMUP * steps)
     )
-    return run(model, training, plan, device)
+    return run(training, plan, device)
 
 
-def run(model, training, plan, device) -> float:
-    """Train without evaluating in between; give the accuracy at the end."""
-    results = train(
-        **vars(training),
-        epochs=plan.training.epochs,
-        clip_norm=plan.training.clip_norm,
-        precision=choose_precision(plan.training.precision, device),
-    )
-    return results["test_acc"][-1]
+def run(training: Training, plan: TransferPlan, device: torch.device) -> float:
+    """Train without looking at the test images; give the accuracy at the end."""
+    for epoch in range(plan.training.epochs):
+        training.train_batches.epoch = epoch
+        train_epoch(
+            training.model,
+            training.train_batches,
+            training.optimizer,
+            schedule=training.schedule,
+            clip_norm=plan.training.clip_norm,
+            precision=choose_precision(plan.training.precision, device),
+        )
+    return evaluate(training.model, training.test_batches)[1]
