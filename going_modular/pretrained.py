@@ -98,10 +98,13 @@ def put_in(
     head = make_head(ours).state_dict()
     head = {f"head.{name}": value for name, value in head.items()}
     old = {name: value for name, value in weights.items() if name.startswith("head")}
-    if {k: v.shape for k, v in old.items()} != {k: v.shape for k, v in head.items()}:
+    fits = {k: v.shape for k, v in old.items()} == {k: v.shape for k, v in head.items()}
+    if new_head or not fits:
         reason = "the weights have none"
         if old and ours.num_classes != theirs.num_classes:
             reason = f"the old one was for {theirs.num_classes} classes"
+        elif old and fits:
+            reason = "the old one was for another task"
         elif old:
             reason = f"the old one had representation_size {theirs.representation_size}"
         for name in old:
