@@ -1,0 +1,324 @@
+"""Weights by name: fetched, verified and cached, or one line that says what to do."""
+
+import base64
+import hashlib
+import http.server
+import io
+import socket
+import sys
+import threading
+import urllib.request
+from dataclasses import replace
+
+import huggingface_hub
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from peers import (
+    WIDE,
+    images_for,
+    official_arrays,
+    official_forward,
+    save_pretrained,
+    timm_vit,
+    torchvision_vit,
+    transformers_vit,
+)
+
+from going_modular import weight_sources
+from going_modular.pretrained import build_pretrained
+from going_modular.utils import InputError
+from going_modular.weight_reading import read_pretrained
+from going_modular.weight_sources import read_source
+
+NAME = "augreg/Ti_16-i21k.npz"
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    """An empty cache, and no way out but to this machine."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    connect = socket.socket.connect
+
+    def connect_here(self, address):
+        if not (isinstance(address, tuple) and address[0] == "127.0.0.1"):
+            raise OSError("Network is unreachable")
+        return connect(self, address)
+
+    def unreachable(*args, **kwargs):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", connect_here)
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    return tmp_path / "hub/checkpoints"
+
+
+def refused(source, *words) -> str:
+    with pytest.raises(InputError) as caught:
+        read_source(source)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    return message
+
+
+# Without a network
+
+
+@pytest.mark.parametrize(
+    ("name", "tried", "address"),
+    [
+        ("vit_b_16", "torchvision:vit_b_16", "download.pytorch.org/models/vit_b_16-"),
+        (
+            "torchvision:vit_l_16.IMAGENET1K_SWAG_E2E_V1",
+            "torchvision:vit_l_16.IMAGENET1K_SWAG_E2E_V1",
+            "download.pytorch.org/models/vit_l_16_swag-",
+        ),
+        (
+            "deit_tiny_patch16_224.fb_in1k",
+            "timm:deit_tiny_patch16_224.fb_in1k",
+            "huggingface.co/timm/deit_tiny_patch16_224.fb_in1k",
+        ),
+        (
+            "vit_small_patch14_dinov2.lvd142m",
+            "timm:vit_small_patch14_dinov2.lvd142m",
+            "huggingface.co/timm/vit_small_patch14_dinov2.lvd142m",
+        ),
+        (
+            "transformers:google/vit-base-patch16-224",
+            "transformers:google/vit-base-patch16-224",
+            "huggingface.co/google/vit-base-patch16-224",
+        ),
+        (
+            f"official:{NAME}",
+            f"official:{NAME}",
+            f"https://storage.googleapis.com/vit_models/{NAME}",
+        ),
+    ],
+)
+def test_without_a_network_one_line_says_what_was_tried_and_what_to_do(
+    name, tried, address
+):
+    message = refused(name, tried, address, "nreachable")
+    assert '"built-in" works without a network' in message
+
+
+def test_message_names_the_place_for_a_file_fetched_by_hand(cache):
+    refused(f"official:{NAME}", f"put it at {cache / 'augreg_Ti_16-i21k.npz'}")
+    file = torchvision.models.ViT_B_16_Weights.DEFAULT.url.rpartition("/")[2]
+    refused("vit_b_16", f"put it at {cache / file}")
+    for name in ("timm:vit_x", "transformers:a/b"):
+        refused(name, "config.json and model.safetensors", "folder and give its path")
+
+
+def test_file_put_there_by_hand_is_read(cache):
+    cache.mkdir(parents=True)
+    np.savez(cache / "augreg_Ti_16-i21k.npz", **official_arrays(WIDE))
+    found = read_pretrained(f"official:{NAME}")
+    assert found.config == replace(WIDE, gelu="tanh")
+
+
+@pytest.mark.parametrize("name", ["resnet50", "none.npz", "vit_none.pth", "else:vit"])
+def test_unknown_name_is_told_with_those_that_are_known(name):
+    refused(name, f"no weights {name!r}", "'built-in'", "vit_b_16", "official:NAME")
+
+
+@pytest.mark.parametrize("name", ["torchvision:vit_x_99", "torchvision:vit_b_16.V9"])
+def test_unknown_name_of_torchvision_is_told(name):
+    refused(name, name, "check the name", "give the path of a file", "built-in")
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("vit_base_patch16_224", "timm"),
+        ("transformers:google/vit-base-patch16-224", "huggingface_hub"),
+    ],
+)
+def test_missing_package_is_named(name, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    refused(name, f"needs the package {package}: run pip install {package}", "built-in")
+
+
+# Through the libraries
+
+
+def test_torchvisions_weights_bring_their_pixels_and_class_names(monkeypatch):
+    weights = torchvision.models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1
+    c = replace(WIDE, num_classes=1000)
+    peer = torchvision_vit(c)
+    asked = []
+
+    def get_state_dict(self, **options):
+        asked.append((self, options))
+        return peer.state_dict()
+
+    monkeypatch.setattr(type(weights), "get_state_dict", get_state_dict)
+    found = read_pretrained("vit_b_16.IMAGENET1K_SWAG_E2E_V1", 4)
+    assert asked == [(weights, dict(progress=True, check_hash=True))]
+    assert found.config.mean == (0.485, 0.456, 0.406)
+    assert found.config.std == (0.229, 0.224, 0.225)
+    assert found.class_names == tuple(weights.meta["categories"])
+    assert found.class_names[0] == "tench"
+
+
+def test_timms_weights_bring_their_numerics(monkeypatch):
+    peer = timm_vit(WIDE)
+    peer.pretrained_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    for block in peer.blocks:
+        block.norm1.eps = block.norm2.eps = 1e-4
+    peer.norm.eps = 1e-4
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: peer)
+    model = build_pretrained("vit_toy_patch8_40", quiet=True).eval()
+    assert model.config == replace(
+        WIDE, layer_norm_eps=1e-4, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)
+    )
+    images = images_for(WIDE)
+    torch.testing.assert_close(model(images), peer(images), atol=1e-5, rtol=0)
+
+
+def test_timms_average_of_all_patches_is_refused(monkeypatch):
+    peer = timm_vit(WIDE, global_pool="avg", fc_norm=False)
+    peer.pretrained_cfg = {"mean": (0.5,), "std": (0.5,)}
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: peer)
+    refused("vit_toy_patch8_40", "a head on all patches")
+
+
+def test_transformers_weights_are_read_from_the_hubs_folder(monkeypatch, tmp_path):
+    peer = transformers_vit(WIDE, layer_norm_eps=1e-4)
+    folder = save_pretrained(peer, tmp_path / "saved")
+    asked = []
+
+    def download(name, allow_patterns):
+        asked.append(name)
+        return folder
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    found = read_pretrained("transformers:toys/vit")
+    assert asked == ["toys/vit"]
+    assert found.config == replace(WIDE, layer_norm_eps=1e-4)
+    assert found.class_names[3] == "class 3"
+
+
+# The official files
+
+
+def npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **official_arrays(WIDE))
+    return file.getvalue()
+
+
+def md5(content: bytes) -> str:
+    return base64.b64encode(hashlib.md5(content).digest()).decode()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server on this machine; `answer` says with what, `asked` what for."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        answer = dict(status=200, content=b"", length=None, headers=())
+        asked = []
+
+        def do_GET(self):
+            self.asked.append(self.path)
+            content, length = self.answer["content"], self.answer["length"]
+            self.send_response(self.answer["status"])
+            self.send_header("content-length", str(length or len(content)))
+            for header in self.answer["headers"]:
+                self.send_header(*header)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}/vit_models/"
+        monkeypatch.setattr(weight_sources, "OFFICIAL_ADDRESS", address)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        monkeypatch.setattr(urllib.request, "urlopen", opener.open)
+        yield Handler
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """socket.create_connection asks getaddrinfo even for numbers: let it."""
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, port, *rest, **more: (
+            [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+            if host == "127.0.0.1"
+            else resolve(host, port, *rest, **more)
+        ),
+    )
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_official_file_is_fetched_verified_and_cached(server, cache, together, capsys):
+    content = npz()
+    sums = ["crc32c=AAAAAA==", "md5=" + md5(content)]
+    sums = [", ".join(sums)] if together else sums
+    headers = [("x-goog-hash", value) for value in sums]
+    server.answer = dict(status=200, content=content, length=None, headers=headers)
+    server.asked = []
+    model = build_pretrained(f"official:{NAME}", quiet=True).eval()
+    expected = official_forward(official_arrays(WIDE), images_for(WIDE))
+    np.testing.assert_allclose(
+        model(images_for(WIDE)).detach(), expected, atol=1e-5, rtol=0
+    )
+    assert server.asked == [f"/vit_models/{NAME}"]
+    assert [path.name for path in cache.iterdir()] == ["augreg_Ti_16-i21k.npz"]
+    assert "augreg_Ti_16-i21k.npz" in capsys.readouterr().err  # progress
+    build_pretrained(f"official:{NAME}", quiet=True)
+    assert len(server.asked) == 1  # from the cache
+
+
+@pytest.mark.parametrize("fault", ["md5", "content", "truncated", "truncated, no md5"])
+def test_damaged_download_leaves_nothing_behind(server, cache, fault):
+    content = npz()
+    headers, length = [("x-goog-hash", "md5=" + md5(content))], None
+    if fault == "md5":
+        headers = [("x-goog-hash", "md5=" + md5(b"other"))]
+    elif fault == "content":
+        content = content[:5000] + b"x" + content[5001:]
+    else:
+        length, content = len(content), content[:-1000]
+        headers = [] if "no md5" in fault else headers
+    server.answer = dict(status=200, content=content, length=length, headers=headers)
+    refused(f"official:{NAME}", server_address(), "damaged", str(cache), "built-in")
+    assert list(cache.iterdir()) == []
+
+
+def server_address() -> str:
+    return weight_sources.OFFICIAL_ADDRESS + NAME
+
+
+def test_download_that_breaks_off_leaves_nothing_behind(server, cache, monkeypatch):
+    class Response(io.BytesIO):
+        headers = http.server.http.client.HTTPMessage()
+
+        def read(self, size):
+            raise ConnectionResetError("Connection reset by peer")
+
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *a, **k: Response(b"abc"))
+    refused(f"official:{NAME}", server_address(), "Connection reset", "built-in")
+    assert list(cache.iterdir()) == []
+
+
+def test_name_that_the_server_does_not_know_is_told(server, cache):
+    server.answer = dict(status=404, content=b"no", length=None, headers=())
+    refused("official:none.npz", "none.npz", "404", "check the name")
+    assert list(cache.iterdir()) == []
