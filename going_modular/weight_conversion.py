@@ -28,16 +28,16 @@ def from_theirs(ours: str, parts: list[Tensor], flax: bool) -> Tensor:
     if ours == "patch_embedding.projection.weight":
         (kernel,) = parts
         if flax:
-            return kernel.flatten(0, 2).T  # (P, P, C, D) to (D, P*P*C)
+            return kernel.flatten(0, 2).mT  # (P, P, C, D) to (D, P*P*C)
         return kernel.permute(0, 2, 3, 1).flatten(1)  # (D, C, P, P) to (D, P*P*C)
     if flax and ours.endswith("qkv.weight"):
-        parts = [part.flatten(1).T for part in parts]  # (D, nh, dh) to (D, D)
+        parts = [part.flatten(1).mT for part in parts]  # (D, nh, dh) to (D, D)
     elif flax and ours.endswith("qkv.bias"):
         parts = [part.flatten() for part in parts]  # (nh, dh) to (D,)
     elif flax and ours.endswith("msa.out.weight"):
-        parts = [part.flatten(0, 1).T for part in parts]  # (nh, dh, D) to (D, D)
+        parts = [part.flatten(0, 1).mT for part in parts]  # (nh, dh, D) to (D, D)
     elif flax and ours.endswith("weight") and "layer_norm" not in ours:
-        parts = [part.T for part in parts]  # (in, out) to (out, in)
+        parts = [part.mT for part in parts]  # (in, out) to (out, in)
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 

@@ -2,7 +2,10 @@
 
 import json
 import pickle
+import re
+import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,10 @@ from torch import Tensor
 
 from going_modular.utils import InputError
 
-__all__ = ["read_weights"]
+__all__ = ["read_weights", "unwrap"]
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor | np.ndarray], dict]:
     """Read the tensors of a weights file, and what it says about its model.
 
     Args:
@@ -41,17 +44,18 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     try:
         if path.suffix == ".safetensors":
             return read_safetensors(path)
-        if path.suffix == ".npz" or is_numpy_archive(path):
+        if is_numpy_archive(path):
             return read_numpy(path), {}
         return read_torch(path), {}
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is refused, since it holds more than tensors and could run code "
-            f"({first_line(error)}): give a file of tensors alone, .safetensors at best"
-        ) from None
     except InputError:
         raise
     except Exception as error:  # damaged files raise many kinds
+        if isinstance(error, pickle.UnpicklingError) or "pickle" in str(error):
+            raise InputError(
+                f"{path} is refused: it holds more than tensors, which could run code, "
+                f"or is damaged ({first_line(error)}): give a whole file of tensors "
+                "alone, .safetensors at best"
+            ) from None
         raise InputError(
             f"{path} is damaged or no weights file ({first_line(error)}): fetch or "
             "copy it again"
@@ -59,10 +63,11 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
     # torch advises to load it without this protection: not repeated here
-    named = [line.strip() for line in lines if "GLOBAL" in line or "global" in line]
-    return (named or lines or [type(error).__name__])[0][:150]
+    if unsupported := re.search(r"Unsupported .*?(?= was not|$)", str(error), re.M):
+        return unsupported.group()
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__} {lines[0][:150]}".strip()
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -73,31 +78,34 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def is_numpy_archive(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith(".npy") for name in archive.namelist())
+    names = []
+    if zipfile.is_zipfile(path):  # torch's are, too
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    told = any(name.endswith(".npy") for name in names)
+    return told or (not names and path.suffix == ".npz")
 
 
-def read_numpy(path: Path) -> dict[str, Tensor]:
+def read_numpy(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    return {
-        name: torch.from_numpy(array)
-        for name, array in arrays.items()
-        if array.dtype.kind in "fiu"
-    }
+        return {name: archive[name] for name in archive.files}
 
 
 def read_torch(path: Path) -> dict[str, Tensor]:
     """Read a PyTorch file; take the weights out of a training checkpoint."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for name in ("teacher", "state_dict", "model"):  # DINO, timm, DeiT
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            state = state[name]
+    with warnings.catch_warnings(action="ignore"):  # about foreign pickles
+        state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
         raise ValueError(f"it holds a {type(state).__name__}, no state dictionary")
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return unwrap(state)
+
+
+def unwrap(state: Mapping) -> dict:
+    """Take the weights out of a training checkpoint."""
+    for name in ("teacher", "state_dict", "model"):  # DINO, timm, DeiT
+        if isinstance(state.get(name), Mapping):
+            state = state[name]
+    return dict(state)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict]:
@@ -116,4 +124,6 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict]:
                 about[key] = json.loads(file.read_text())
             except ValueError as error:
                 raise InputError(f"{file} is no JSON file ({error})") from None
+            if not isinstance(about[key], dict):
+                raise InputError(f"{file} holds no JSON object")
     return tensors, about

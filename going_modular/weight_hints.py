@@ -1,6 +1,7 @@
 """Telling a model from its weights: what shapes show, and what they do not."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 import torch
@@ -10,7 +11,7 @@ from going_modular.config import VARIANTS, ViTConfig
 from going_modular.utils import InputError
 from going_modular.weight_formats import FORMATS, IMAGENET, Format
 
-__all__ = ["add_class_slot", "infer_config", "read_hints"]
+__all__ = ["infer_config", "infer_grid", "read_hints"]
 
 # Names of activations in transformers.
 GELUS = {
@@ -26,43 +27,79 @@ def read_hints(about: dict, form: Format, headless: bool) -> dict:
     hints = dict(form.numerics)
     if form is FORMATS["timm"] and headless:  # DINO's and DINOv2's backbones
         hints |= IMAGENET
-    config = about.get("config", {})
-    if "pretrained_cfg" in config:  # timm
-        hints |= {k: tuple(config["pretrained_cfg"][k]) for k in ("mean", "std")}
-    elif config:  # transformers
-        gelu = config.get("hidden_act", "gelu")
-        if gelu not in GELUS:
-            raise InputError(f"hidden_act {gelu!r}: our MLP has GELU only")
-        hints |= dict(gelu=GELUS[gelu], layer_norm_eps=config["layer_norm_eps"])
-        hints |= dict(num_heads=config["num_attention_heads"])
-        sides, P = config["image_size"], config["patch_size"]
-        rows, columns = sides if isinstance(sides, list) else (sides, sides)
-        hints["grid_shape"] = (rows // P, columns // P)
-        labels = config.get("id2label", {})
-        names = tuple(labels[key] for key in sorted(labels, key=int))
-        hints["class_names"] = names or None
-    preprocessor = about.get("preprocessor", {})
-    for name in ("mean", "std"):
-        if f"image_{name}" in preprocessor:
-            hints[name] = tuple(preprocessor[f"image_{name}"])
+    config, pixels = about.get("config", {}), about.get("preprocessor", {})
+    try:
+        if "pretrained_cfg" in config:  # timm
+            hints |= {k: tuple(config["pretrained_cfg"][k]) for k in ("mean", "std")}
+        elif config:
+            hints |= read_transformers(config)
+        for name in ("mean", "std"):
+            if pixels.get(f"image_{name}"):
+                hints[name] = tuple(pixels[f"image_{name}"])
+    except (AttributeError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise InputError(
+            "config.json or preprocessor_config.json describes no Vision Transformer "
+            f"({type(error).__name__} {error})"
+        ) from None
+    if "classes" in about:
+        hints["class_names"] = tuple(about["classes"])
     return hints | about.get("fields", {})
 
 
-def add_class_slot(weights: dict[str, Tensor], form: Format) -> bool:
-    """Give positions of patches alone a zero for the class token in front."""
-    name = "patch_embedding.position_embedding"
-    positions = weights[name].reshape(1, -1, weights[name].shape[-1])  # (1, T, D)
-    count = positions.shape[1]
-    patches_alone = is_square(count) and not is_square(count - 1)
-    if form is FORMATS["big_vision"] or patches_alone:
-        zero = torch.zeros_like(positions[:, :1])  # (1, 1, D)
-        weights[name] = torch.cat([zero, positions], dim=1)  # (1, T, D)
-        return True
-    return False
+def read_transformers(config: dict) -> dict:
+    """The same from the `config.json` of transformers."""
+    gelu = config.get("hidden_act", "gelu")
+    if gelu not in GELUS:
+        raise InputError(f"hidden_act {gelu!r}: our MLP has GELU only")
+    sides, P = config["image_size"], config["patch_size"]
+    rows, columns = sides if isinstance(sides, list) else (sides, sides)
+    labels = config.get("id2label") or {}
+    return dict(
+        gelu=GELUS[gelu],
+        layer_norm_eps=config["layer_norm_eps"],
+        num_heads=config["num_attention_heads"],
+        grid_shape=(rows // P, columns // P),
+        class_names=tuple(labels[key] for key in sorted(labels, key=int)),
+    )
 
 
-def is_square(number: int) -> bool:
-    return math.isqrt(number) ** 2 == number
+def infer_grid(
+    key: str,
+    shape: torch.Size,
+    form: Format,
+    certain: tuple[int, int] | None,
+    likely: tuple[int, int] | None,
+) -> tuple[tuple[int, int], bool]:
+    """Tell the grid of patches from the number of positions.
+
+    Args:
+        key: Their name of the position embeddings.
+        shape: (1, T, D) or (1, N, D).
+        form: Whose they are; some have no position for the class token.
+        certain: The grid, where the source tells it.
+        likely: A grid to try before a square one.
+
+    Returns:
+        Patches in a column and in a row, and whether the class token's is to be added.
+    """
+    if len(shape) != 3:
+        raise InputError(f"{key}: shape {tuple(shape)}, where (1, T, D) is needed")
+    slots = (1,)
+    if form is FORMATS["timm"]:
+        slots = (1, 0)  # none with `no_embed_class`
+    elif form is FORMATS["big_vision"]:
+        slots = (0,)
+    for slot in slots:
+        count = shape[1] - slot
+        root = math.isqrt(max(count, 0))
+        for grid in (certain,) if certain else (likely, (root, root)):
+            if grid and count == grid[0] * grid[1] > 0:
+                return grid, slot == 0
+    rows, columns = certain or likely or (root, root)
+    raise InputError(
+        f"{key}: shape {tuple(shape)}, {shape[1] - slots[0]} positions of patches fill "
+        f"no grid of {rows} x {columns}: give grid_shape"
+    )
 
 
 def infer_config(
@@ -74,36 +111,39 @@ def infer_config(
         weights: By our names.
         kernel: (D, C, P, P), the shape of E as a convolution.
         depth: Number of blocks.
-        hints: Fields of `ViTConfig` that shapes do not show, `num_heads` and
-            `grid_shape` among them, None where unknown.
+        hints: Fields of `ViTConfig` that shapes do not show; `grid_shape`; and
+            `num_heads`, None where unknown.
     """
-    D, C, P = kernel[:3]
+    _, C, P, _ = kernel
+    D = usual_length(weights, "layer_norm.weight")
     num_heads = hints.pop("num_heads") or usual_heads(D)
-    count = weights["patch_embedding.position_embedding"].shape[1] - 1
-    rows, columns = hints.pop("grid_shape") or (math.isqrt(count),) * 2
-    if rows * columns != count:
-        raise InputError(
-            f"{count} positions of patches fill no grid of {rows} x {columns}: give "
-            "grid_shape"
-        )
+    rows, columns = hints.pop("grid_shape")
+    for name in ("mean", "std"):
+        if len(hints[name]) not in (1, C):  # of colours, for another kind of pixels
+            hints[name] = (sum(hints[name]) / len(hints[name]),)
     head = weights.get("head.weight")
-    hidden = weights.get("pre_logits.weight")
-    size = P * rows if rows == columns else (P * rows, P * columns)
+    hidden = weights.get("pre_logits.bias")
     try:
         return ViTConfig(
-            image_size=size,
+            image_size=P * rows if rows == columns else (P * rows, P * columns),
             patch_size=P,
             in_channels=C,
             embedding_dim=D,
             depth=depth,
             num_heads=num_heads,
-            mlp_size=len(weights["encoder.blocks.0.mlp_block.mlp.linear_1.weight"]),
-            num_classes=1000 if head is None else len(head),
-            representation_size=None if hidden is None else len(hidden),
+            mlp_size=usual_length(weights, "linear_1.bias"),
+            num_classes=1000 if head is None else weights["head.bias"].numel(),
+            representation_size=None if hidden is None else hidden.numel(),
             **hints,
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"the weights belong to no model of ours: {error}") from None
+
+
+def usual_length(weights: Mapping[str, Tensor], ending: str) -> int:
+    """The length that most vectors have whose names end so."""
+    lengths = [w.numel() for name, w in weights.items() if name.endswith(ending)]
+    return Counter(lengths).most_common(1)[0][0]
 
 
 def usual_heads(width: int) -> int:

@@ -1,20 +1,26 @@
 """Reading weights of any kind into our names and forms."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from going_modular.checkpoint import read_notes
 from going_modular.config import ViTConfig
 from going_modular.utils import InputError
-from going_modular.vit import ViT
+from going_modular.weight_checks import (
+    check_flax_heads,
+    check_layer_scale,
+    check_shapes,
+)
 from going_modular.weight_conversion import fold_layer_scale, from_theirs
-from going_modular.weight_formats import Format, expand
-from going_modular.weight_hints import add_class_slot, infer_config, read_hints
+from going_modular.weight_files import unwrap
+from going_modular.weight_formats import Format
+from going_modular.weight_hints import infer_config, infer_grid, read_hints
 from going_modular.weight_recognition import (
+    as_tensor,
+    find_names,
     recognise,
     strip_prefixes,
     take_out_extras,
@@ -33,12 +39,14 @@ class Pretrained:
         weights: Tensors by the names of `ViT.state_dict()`.
         config: The model.
         report: What became of every tensor of the source.
+        names: The source's names, one or three, by ours.
         class_names: Names of the head's classes, where the source tells them.
     """
 
     weights: dict[str, Tensor]
     config: ViTConfig
     report: Report
+    names: dict[str, list[str]]
     class_names: tuple[str, ...] | None = None
 
 
@@ -59,19 +67,32 @@ def read_pretrained(
     if isinstance(source, Pretrained):
         return source
     from_memory = isinstance(source, Mapping)
-    state, about = (dict(source), {}) if from_memory else read_source(source)
+    state, about = (unwrap(source), {}) if from_memory else read_source(source)
     if "vit" in about:
         return read_own(state, about["vit"])
-    return read_foreign(strip_prefixes(state), about, num_heads, grid_shape)
+    originals = strip_prefixes(state)
+    bare = {key: as_tensor(state[name]) for key, name in originals.items()}
+    found = read_foreign(bare, about, num_heads, grid_shape)
+    found.report.rename(originals)
+    found.names = {
+        ours: [originals[key] for key in theirs] for ours, theirs in found.names.items()
+    }
+    return found
 
 
 def read_own(state: dict[str, Tensor], notes: dict) -> Pretrained:
     """Read a file of `save_model`, which describes itself."""
-    config, class_names = read_notes(notes)
+    try:
+        config, class_names = read_notes(notes)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the file's own notes describe no model ({type(error).__name__} {error})"
+        ) from None
     report = Report(Entry(key, "taken") for key in state)
     weights = {key: value.float() for key, value in state.items()}
-    check_shapes(weights, config, {key: [key] for key in weights})
-    return Pretrained(weights, config, report, class_names)
+    names = {key: [key] for key in weights}
+    check_shapes(weights, config, names)
+    return Pretrained(weights, config, report, names, class_names)
 
 
 def read_foreign(
@@ -85,6 +106,7 @@ def read_foreign(
     for key, reason in take_out_extras(state).items():
         report.note(key, "left out", reason)
     form, depth = recognise(state)
+    check_layer_scale(state, depth)
     state, gammas = fold_layer_scale(state)
     for key in gammas:
         report.note(key, "folded", "LayerScale, into the linear layer before it")
@@ -95,49 +117,27 @@ def read_foreign(
     }
     hints = read_hints(about, form, headless="head.weight" not in weights)
     class_names = hints.pop("class_names", None)
-    kernel = state[names["patch_embedding.projection.weight"][0]].shape
+    (key,) = names["patch_embedding.projection.weight"]
+    kernel = state[key].shape[::-1] if form.flax else state[key].shape  # (D, C, P, P)
+    if len(kernel) != 4 or kernel[2] != kernel[3]:
+        raise InputError(f"{key}: shape {tuple(state[key].shape)}, no square patches")
     if form.flax:
-        kernel = kernel[::-1]  # (D, C, P, P)
-        query = state[names["encoder.blocks.0.msa_block.msa.qkv.weight"][0]]
-        hints["num_heads"] = query.shape[1]  # (D, nh, dh)
-    if add_class_slot(weights, form):
-        (key,) = names["patch_embedding.position_embedding"]
-        report.note(key, "extended", "zeros added for the class token")
+        hints["num_heads"] = check_flax_heads(state)
     hints.setdefault("num_heads", num_heads)
-    hints.setdefault("grid_shape", grid_shape)
+    name = "patch_embedding.position_embedding"
+    (key,) = names[name]
+    hints["grid_shape"], extended = infer_grid(
+        key, weights[name].shape, form, hints.get("grid_shape"), grid_shape
+    )
+    if extended:
+        weights[name] = F.pad(weights[name], (0, 0, 1, 0))  # (1, T, D)
+        report.change(key, "extended", "zeros added for the class token")
     config = infer_config(weights, kernel, depth, hints)
+    if "head.weight" not in weights or len(class_names or ()) != config.num_classes:
+        class_names = None
     weights, names = number_head_layers(weights), number_head_layers(names)
     check_shapes(weights, config, names)
-    return Pretrained(weights, config, report, class_names)
-
-
-def find_names(
-    state: Mapping[str, Tensor], form: Format, depth: int
-) -> dict[str, list[str]]:
-    """Their names of each of our tensors; a head may be absent, nothing else."""
-    names = {}
-    for ours, theirs in expand(form, depth):
-        part = ours.partition(".")[0]
-        if part in ("head", "pre_logits"):
-            stem = re.split(r"[./]\w+$", theirs[0])[0]
-            if not any(key.startswith(stem) for key in state):
-                continue
-        names[ours] = theirs
-    expected = {key for theirs in names.values() for key in theirs}
-    problems = [
-        f"{word} {', '.join(sorted(keys)[:3])}{' ...' if len(keys) > 3 else ''}"
-        for word, keys in (
-            ("missing", expected - set(state)),
-            ("without a place", set(state) - expected),
-        )
-        if keys
-    ]
-    if problems:
-        raise InputError(
-            f"these {form.title} weights are not a whole model of the paper: "
-            + "; ".join(problems)
-        )
-    return names
+    return Pretrained(weights, config, report, names, class_names)
 
 
 def convert(
@@ -148,7 +148,7 @@ def convert(
     report: Report,
 ) -> Tensor:
     """Bring one of our tensors out of one or three of theirs."""
-    parts = [state[key].float() for key in theirs]
+    parts = [state[key] for key in theirs]
     try:
         tensor = from_theirs(ours, parts, form.flax)
     except (IndexError, RuntimeError, ValueError):
@@ -161,25 +161,6 @@ def convert(
     for key in theirs:
         report.note(key, action, f"as {ours}")
     return tensor.contiguous()
-
-
-def check_shapes(
-    weights: Mapping[str, Tensor], config: ViTConfig, names: Mapping[str, list[str]]
-) -> None:
-    """Hold all names and shapes against the model's own."""
-    with torch.device("meta"):
-        expected = ViT(config).state_dict()
-    for ours, tensor in weights.items():
-        if ours not in expected:
-            raise InputError(f"{ours} has no place in the model")
-        if tensor.shape != expected[ours].shape:
-            raise InputError(
-                f"{', '.join(names[ours])}: shape {tuple(tensor.shape)} as {ours}, "
-                f"where the other tensors need {tuple(expected[ours].shape)}"
-            )
-    missing = [n for n in expected if n not in weights and not n.startswith("head")]
-    if missing:
-        raise InputError(f"the weights lack {', '.join(missing[:3])}")
 
 
 def number_head_layers(by_name: Mapping[str, object]) -> dict[str, object]:

@@ -3,12 +3,20 @@
 import re
 from collections.abc import Collection, Mapping
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from going_modular.utils import InputError
 from going_modular.weight_formats import FORMATS, Format, expand
 
-__all__ = ["recognise", "strip_prefixes", "take_out_extras"]
+__all__ = [
+    "as_tensor",
+    "find_names",
+    "recognise",
+    "strip_prefixes",
+    "take_out_extras",
+]
 
 # What training scripts and wrappers put before the names.
 PREFIXES = (
@@ -38,22 +46,33 @@ def find_reason(key: str, reasons: Mapping[str, str]) -> str | None:
     return next((why for what, why in reasons.items() if re.fullmatch(what, key)), None)
 
 
-def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take wrappers' prefixes off the names."""
+def strip_prefixes(keys: Collection[str]) -> dict[str, str]:
+    """Take wrappers' prefixes off names: the names as they were, by the bare ones."""
 
     def strip(key: str) -> str:
+        key = str(key)
         while prefix := next((p for p in PREFIXES if key.startswith(p)), None):
             key = key[len(prefix) :]
         return key
 
-    stripped = {strip(key): value for key, value in state.items()}
-    if len(stripped) != len(state):
+    originals = {strip(key): key for key in keys}
+    if len(originals) != len(keys):
         raise InputError("the weights hold two models: give one of them")
-    return stripped
+    return originals
 
 
-def take_out_extras(state: dict[str, Tensor]) -> dict[str, str]:
-    """Remove tensors that can go from `state`, and say why, by name.
+def as_tensor(value) -> Tensor | None:
+    """A tensor or a NumPy array as float32; None for anything else."""
+    if isinstance(value, np.ndarray):
+        if value.dtype == "V2":  # how NumPy stores bfloat16
+            value = torch.from_numpy(value.view(np.int16)).view(torch.bfloat16)
+        elif value.dtype.kind in "fiu":
+            value = torch.from_numpy(value)
+    return value.float() if isinstance(value, Tensor) else None
+
+
+def take_out_extras(state: dict[str, Tensor | None]) -> dict[str, str]:
+    """Remove what can go from `state`, and say why, by name.
 
     Raises:
         InputError: The model has a part that ours lacks.
@@ -62,6 +81,7 @@ def take_out_extras(state: dict[str, Tensor]) -> dict[str, str]:
         if reason := find_reason(key, REFUSED):
             raise InputError(f"{key}: these weights belong to a model with {reason}")
     reasons = {key: find_reason(key, LEFT_OUT) for key in state}
+    reasons |= {key: "no numbers" for key, value in state.items() if value is None}
     left_out = {key: reason for key, reason in reasons.items() if reason}
     for key in left_out:
         del state[key]
@@ -97,3 +117,32 @@ def recognise(keys: Collection[str]) -> tuple[Format, int]:
             f"name them: they hold {some}, ..."
         )
     return FORMATS[title], depth
+
+
+def find_names(
+    state: Mapping[str, Tensor], form: Format, depth: int
+) -> dict[str, list[str]]:
+    """Their names of each of our tensors; a head may be absent, nothing else."""
+    names = {}
+    for ours, theirs in expand(form, depth):
+        part = ours.partition(".")[0]
+        if part in ("head", "pre_logits"):
+            stem = re.split(r"[./]\w+$", theirs[0])[0]
+            if not any(key.startswith(stem) for key in state):
+                continue
+        names[ours] = theirs
+    expected = {key for theirs in names.values() for key in theirs}
+    problems = [
+        f"{word} {', '.join(sorted(keys)[:3])}{' ...' if len(keys) > 3 else ''}"
+        for word, keys in (
+            ("missing", expected - set(state)),
+            ("without a place", set(state) - expected),
+        )
+        if keys
+    ]
+    if problems:
+        raise InputError(
+            f"these {form.title} weights are not a whole model of the paper: "
+            + "; ".join(problems)
+        )
+    return names

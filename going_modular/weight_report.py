@@ -1,6 +1,7 @@
 """What became of every tensor of a weights file."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 __all__ = ["Entry", "Report"]
@@ -19,6 +20,16 @@ class Report(list):
 
     def note(self, key: str, action: str, detail: str = "") -> None:
         self.append(Entry(key, action, detail))
+
+    def change(self, key: str, action: str, detail: str) -> None:
+        """Put another word in place of the one on this key."""
+        places = [i for i, entry in enumerate(self) if entry.key == key]
+        for i in places:
+            before = f"{self[i].detail}; " if self[i].action == "extended" else ""
+            self[i] = Entry(key, action, before + detail)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        self[:] = [e._replace(key=names.get(e.key, e.key)) for e in self]
 
     def summary(self) -> str:
         """How many tensors met with what, and a line for each that needs a word."""

@@ -10,8 +10,6 @@ built-in                          the small ViT in this package
 import base64
 import hashlib
 import os
-import tempfile
-import urllib.error
 import urllib.request
 from importlib.resources import files
 from pathlib import Path
@@ -73,24 +71,53 @@ def fetch_weights(owner: str, name: str) -> tuple[dict[str, Tensor], dict]:
         return OWNERS[owner](name)
     except InputError:
         raise
-    except ImportError:
+    except ImportError as error:
+        package = (error.name or owner).partition(".")[0]
         raise InputError(
-            f"{owner}:{name} needs the package {owner}: run pip install {owner}; "
+            f"{owner}:{name} needs the package {package}: run pip install {package}; "
             f"{OFFLINE}"
         ) from None
     except Exception as error:  # each library has its own kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(
             f"{owner}:{name} could not be fetched ({reason}): check the name and the "
-            f"network, or fetch the file elsewhere and give its path; {OFFLINE}"
+            f"network, or {by_hand(owner, name)}; {OFFLINE}"
         ) from None
 
 
-def fetch_torchvision(name: str) -> tuple[dict[str, Tensor], dict]:
+def by_hand(owner: str, name: str) -> str:
+    """Where the weights are, and where to put them, for those without a network."""
+    if owner in ("official", "torchvision"):
+        address = OFFICIAL_ADDRESS + name
+        if owner == "torchvision":
+            try:
+                address = find_torchvision(name).url
+            except (KeyError, ValueError):
+                return "give the path of a file"
+        return f"fetch {address} elsewhere and put it at {cached(address)}"
+    repository = f"timm/{name}" if owner == "timm" else name
+    return (
+        f"fetch config.json and model.safetensors of https://huggingface.co/"
+        f"{repository} elsewhere, put them in a folder and give its path"
+    )
+
+
+def cached(address: str) -> Path:
+    """The place of a file in torch's cache, where torchvision looks too."""
+    name = address.removeprefix(OFFICIAL_ADDRESS)
+    name = name.replace("/", "_") if name != address else address.rpartition("/")[2]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def find_torchvision(name: str):
     from torchvision.models import get_model_weights
 
     model, _, version = name.partition(".")
-    weights = get_model_weights(model)[version or "DEFAULT"]
+    return get_model_weights(model)[version or "DEFAULT"]
+
+
+def fetch_torchvision(name: str) -> tuple[dict[str, Tensor], dict]:
+    weights = find_torchvision(name)
     transforms = weights.transforms()
     fields = dict(mean=tuple(transforms.mean), std=tuple(transforms.std))
     state = weights.get_state_dict(progress=True, check_hash=True)
@@ -101,7 +128,15 @@ def fetch_timm(name: str) -> tuple[dict[str, Tensor], dict]:
     import timm
 
     model = timm.create_model(name, pretrained=True)
-    return model.state_dict(), {"config": {"pretrained_cfg": model.pretrained_cfg}}
+    if getattr(model, "global_pool", "token") not in ("token", ""):
+        raise InputError(f"timm:{name} has a head on all patches, no class token")
+    about = {"config": {"pretrained_cfg": model.pretrained_cfg}}
+    if hasattr(model, "blocks"):
+        first = model.blocks[0]
+        about["fields"] = dict(
+            num_heads=first.attn.num_heads, layer_norm_eps=first.norm1.eps
+        )
+    return model.state_dict(), about
 
 
 def fetch_transformers(name: str) -> tuple[dict[str, Tensor], dict]:
@@ -113,41 +148,37 @@ def fetch_transformers(name: str) -> tuple[dict[str, Tensor], dict]:
 
 def fetch_official(name: str) -> tuple[dict[str, Tensor], dict]:
     address = OFFICIAL_ADDRESS + name
-    file = Path(torch.hub.get_dir()) / "checkpoints" / name.replace("/", "_")
+    file = cached(address)
     if not file.exists():
-        try:
-            download(address, file)
-        except (OSError, urllib.error.URLError) as error:
-            raise InputError(
-                f"{address} could not be fetched ({getattr(error, 'reason', error)}): "
-                f"check the name and the network, or put the file at {file} by hand; "
-                f"{OFFLINE}"
-            ) from None
+        download(address, file)
     return read_weights(file)
 
 
 def download(address: str, file: Path) -> None:
     """Fetch a file beside its place, hold it against the server's MD5, then rename."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with urllib.request.urlopen(address, timeout=30) as response:
-        sums = response.headers.get_all("x-goog-hash") or []
-        expected = next((s[4:] for s in sums if s.startswith("md5=")), None)
-        size = int(response.headers.get("content-length") or 0)
-        digest, seen = hashlib.md5(usedforsecurity=False), 0
-        with (
-            tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as beside,
-            tqdm(total=size, unit="B", unit_scale=True, desc=file.name) as bar,
-        ):
-            while block := response.read(1 << 20):
-                beside.write(block)
-                digest.update(block)
-                seen += len(block)
-                bar.update(len(block))
-    found = base64.b64encode(digest.digest()).decode()
-    if (expected and found != expected) or (size and seen != size):
-        os.unlink(beside.name)
-        raise OSError("it arrived damaged: its MD5 or size is not the server's")
-    os.replace(beside.name, file)
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with urllib.request.urlopen(address, timeout=30) as response:
+            sums = ",".join(response.headers.get_all("x-goog-hash") or []).split(",")
+            expected = {s.strip()[4:] for s in sums if s.strip().startswith("md5=")}
+            size = int(response.headers.get("content-length") or 0)
+            digest, seen = hashlib.md5(usedforsecurity=False), 0
+            with (
+                open(beside, "wb") as out,
+                tqdm(total=size, unit="B", unit_scale=True, desc=file.name) as bar,
+            ):
+                while block := response.read(1 << 20):
+                    out.write(block)
+                    digest.update(block)
+                    seen += len(block)
+                    bar.update(len(block))
+        found = base64.b64encode(digest.digest()).decode()
+        if expected - {found} or (size and seen != size):
+            raise OSError("it arrived damaged: its MD5 or size is not the server's")
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 OWNERS = {
