@@ -24,6 +24,7 @@ from going_modular.plots.numbers import (
     plot_shares,
     plot_through_depth,
 )
+from going_modular.plots.predictions import plot_predictions
 from going_modular.plots.results import (
     plot_confusion_matrix,
     plot_loss_curves,
@@ -53,6 +54,7 @@ __all__ = [
     "plot_parts_off",
     "plot_patch_grid",
     "plot_patch_row",
+    "plot_predictions",
     "plot_score_scaling",
     "plot_shares",
     "plot_through_depth",

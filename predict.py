@@ -1,0 +1,220 @@
+"""Predict the classes of photos with a trained Vision Transformer.
+
+    python predict.py photo.jpg
+    python predict.py photo.jpg path/to/photos --weights runs/photos/model.safetensors
+    python predict.py photo.jpg --weights vit_b_16 --json predictions.json
+
+Prints the likeliest classes of each photo and draws them into a picture.
+"""
+
+import argparse
+import io
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import matplotlib
+import torch
+
+from going_modular.checkpoint import write_file
+from going_modular.helper_functions import plot_predictions, use_style
+from going_modular.plots.predictions import printable
+from going_modular.predictions import (
+    Prediction,
+    find_photos,
+    load_classifier,
+    predict_photos,
+)
+from going_modular.progress import print_table
+from going_modular.settings import one_line_parser
+from going_modular.utils import InputError, choose_device
+from going_modular.weight_sources import BUILT_IN
+
+PICTURES = (".png", ".pdf", ".svg")
+MOST_SHOWN = 24  # photos in the picture
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = one_line_parser(__doc__)
+    parser.add_argument(
+        "photos", nargs="+", type=Path, help="photos, and folders to search for them"
+    )
+    parser.add_argument(
+        "--weights",
+        default=BUILT_IN,
+        help="a file or folder of weights of any common kind, or a name such as "
+        f"vit_b_16 or timm:NAME ({BUILT_IN})",
+    )
+    parser.add_argument(
+        "--top", type=int, default=5, help="classes a photo (5; drawn up to 10)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("predictions.png"),
+        help=f"picture to write, {', '.join(PICTURES)} (predictions.png)",
+    )
+    parser.add_argument("--json", type=Path, help="file to write for programs")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the files of an earlier run"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="go on without files that are no readable images",
+    )
+    parser.add_argument(
+        "--num-heads", type=int, help="attention heads, where the weights do not tell"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=32, help="photos in a batch (32)"
+    )
+    return parser.parse_intermixed_args(argv)  # photos before and after flags
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Refuse, before any work, what cannot be or would replace a file."""
+    for name in ("top", "batch_size", "num_heads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} must be a positive integer, not {value}")
+    if args.output.suffix.lower() not in PICTURES:
+        raise InputError(
+            f"--output must end in {', '.join(PICTURES)}: {str(args.output)!r}"
+        )
+    read = {path.resolve() for path in (*args.photos, Path(args.weights))}
+    for flag in ("output", "json"):
+        if getattr(args, flag) is not None:
+            check_file(f"--{flag}", getattr(args, flag), read, args.overwrite)
+            read.add(getattr(args, flag).resolve())
+
+
+def check_file(flag: str, path: Path, taken: set[Path], overwrite: bool) -> None:
+    if path.resolve() in taken:
+        raise InputError(f"{flag} {path} is also another file of this run: choose one")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{flag} {path} is no file: choose another name")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists: choose another {flag}, or add --overwrite")
+    nearest = next(p for p in path.absolute().parents if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(
+            f"cannot write {path}: {nearest} is no folder that you may write to; "
+            f"choose another {flag}"
+        )
+
+
+def run(args: argparse.Namespace) -> None:
+    check_flags(args)
+    device = choose_device(args.device)
+    outputs = [path for path in (args.output, args.json) if path is not None]
+    photos = find_photos(args.photos, leave_out=outputs)
+    try:
+        model, class_names = load_classifier(args.weights, args.num_heads)
+    except InputError as error:
+        name = "" if args.weights in str(error) else f"{args.weights}: "
+        raise InputError(f"{name}{error}") from None
+    height, width = model.config.image_shape
+    print_table(
+        weights=printable(args.weights),
+        model=f"{width} x {height} pixels, {len(class_names)} classes, "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters",
+        photos=f"{len(photos):,}",
+        device=device,
+    )
+
+    shown, records, left_out = [], [], []
+
+    def leave_out(path: Path, reason: str) -> None:
+        print(f"\n{printable(path)}\n  left out: {printable(reason)}")
+        left_out.append({"file": str(path), "reason": reason})
+
+    for prediction in predict_photos(
+        model.to(device),
+        photos,
+        class_names,
+        top=args.top,
+        batch_size=args.batch_size,
+        on_bad=leave_out if args.skip_bad else None,
+    ):
+        print_prediction(prediction)
+        records.append(describe(prediction))
+        if len(shown) < MOST_SHOWN:
+            shown.append(prediction)
+    if not records:
+        raise InputError(f"none of the {len(photos)} files is a readable image")
+
+    about = {"weights": args.weights, "image_size": [height, width]}
+    write_outputs(args, shown, {**about, "photos": records, "left_out": left_out})
+    print()
+    if left_out:
+        print(f"left out {len(left_out)} of {len(photos)} files, no readable images")
+    if len(shown) < len(records):
+        print(f"the picture shows the first {len(shown)} of {len(records)} photos")
+    print_table(written=", ".join(map(printable, outputs)))
+
+
+def print_prediction(prediction: Prediction) -> None:
+    print(f"\n{printable(prediction.path)}")
+    for guess in prediction.guesses:
+        print(f"  {100 * guess.probability:6.2f} %  {printable(guess.name)}")
+
+
+def describe(prediction: Prediction) -> dict:
+    """A prediction as the JSON file holds it."""
+    guesses = [
+        {"class": guess.name, "index": guess.index, "probability": guess.probability}
+        for guess in prediction.guesses
+    ]
+    return {"file": str(prediction.path), "predictions": guesses}
+
+
+def write_outputs(
+    args: argparse.Namespace, shown: list[Prediction], results: dict
+) -> None:
+    use_style()
+    figure = plot_predictions(shown)
+    text = json.dumps(results, indent=2) + "\n"  # ASCII, whatever the names
+    files = [(args.output, lambda path: figure.savefig(path, dpi=150))]
+    if args.json is not None:
+        files.append((args.json, lambda path: path.write_text(text)))
+    for path, write in files:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with warnings.catch_warnings(action="ignore"):  # letters the font lacks
+                write_file(path, write)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {path} ({error.strerror}): choose another name"
+            ) from None
+
+
+def main(argv: list[str] | None = None) -> int:
+    matplotlib.use("Agg")  # files only, no window
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
+    args = parse(argv)
+    try:
+        run(args)
+    except (InputError, OSError) as error:
+        print(f"predict.py: {printable(error)}", file=sys.stderr)
+        return 2
+    except torch.OutOfMemoryError:
+        print(
+            f"predict.py: {args.batch_size} photos at once need more memory than "
+            f"{args.device} has: choose a smaller --batch-size",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("\npredict.py: stopped; nothing is written", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

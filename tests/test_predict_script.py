@@ -1,0 +1,262 @@
+"""predict.py from the outside: what it prints and writes, and what it refuses."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import sys
+
+import pytest
+import torch
+from notebook_files import ROOT
+from PIL import Image
+
+import predict
+from going_modular.checkpoint import save_model
+from going_modular.config import ViTConfig
+from going_modular.predictions import load_classifier, predict_photos
+from going_modular.vit import ViT
+from going_modular.weight_sources import BUILT_IN
+
+NAMES = ("cat", "dog", "a long name with spaces", "$x$\nnew line", "ant", "bee")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of a small model for six classes."""
+    config = ViTConfig(
+        image_size=16,
+        patch_size=4,
+        embedding_dim=12,
+        depth=1,
+        num_heads=2,
+        mlp_size=20,
+        num_classes=len(NAMES),
+    )
+    model = ViT(config)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_model(path, model, NAMES)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with three photos in two subfolders."""
+    monkeypatch.chdir(tmp_path)
+    for i, name in enumerate(("photos/b.png", "photos/a.jpg", "photos/more/c.png")):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (50 + i, 40), (90 * i, 200, 10)).save(path)
+    return tmp_path
+
+
+def files_in(folder) -> dict:
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def refused(capsys, *argv) -> str:
+    """Run predict.py on bad input and return its one line of complaint."""
+    before = files_in(predict.Path.cwd())
+    try:
+        status = predict.main([str(a) for a in argv])
+    except SystemExit as stop:  # argparse's way out
+        status = stop.code
+    assert status == 2
+    assert files_in(predict.Path.cwd()) == before, "nothing is written"
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def predicted(capsys, *argv) -> str:
+    """Run predict.py and return what it prints."""
+    assert predict.main([str(a) for a in argv]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return printed.out
+
+
+def test_printed_and_written_predictions_are_those_of_the_model(
+    folder, weights, capsys
+):
+    argv = ["photos", "--weights", weights, "--json", "p.json"]
+    printed = predicted(capsys, *argv)
+    model, names = load_classifier(weights)
+    paths = ["photos/a.jpg", "photos/b.png", "photos/more/c.png"]
+    expected = list(predict_photos(model, paths, names))
+    blocks = printed.split("\n\n")[1:4]
+    results = json.loads((folder / "p.json").read_text())
+    assert results["weights"] == str(weights) and results["image_size"] == [16, 16]
+    assert results["left_out"] == []
+    for block, written, right in zip(blocks, results["photos"], expected, strict=True):
+        first, *lines = block.splitlines()
+        assert first == written["file"] == str(right.path)
+        assert len(lines) == len(written["predictions"]) == 5
+        assert len({line.index("%") for line in lines}) == 1, "aligned"
+        for line, entry, guess in zip(
+            lines, written["predictions"], right.guesses, strict=True
+        ):
+            assert (entry["class"], entry["index"]) == guess[:2]
+            assert entry["probability"] == pytest.approx(guess.probability, abs=1e-6)
+            name = guess.name.replace("\n", "\\n")
+            assert line.split(maxsplit=2) == [f"{100 * guess[2]:.2f}", "%", name]
+
+
+def test_picture_is_a_png_in_the_current_folder(folder, weights, capsys):
+    printed = predicted(capsys, "photos/b.png", "--weights", weights, "--top", 1)
+    assert printed.count("%") == 1
+    assert re.search(r"^written +predictions\.png$", printed, re.M)
+    assert sorted(p.name for p in folder.iterdir()) == ["photos", "predictions.png"]
+    with Image.open("predictions.png") as picture:
+        assert picture.format == "PNG" and picture.width > 800
+
+
+def test_folder_of_the_output_is_made(folder, weights, capsys):
+    argv = ["photos", "--weights", weights, "--output", "new/a/p.svg"]
+    predicted(capsys, *argv, "--json", "new/b/p.json")
+    assert "<svg" in (folder / "new/a/p.svg").read_text()
+    assert (folder / "new/b/p.json").exists()
+
+
+def test_files_are_kept_unless_overwrite_is_given(folder, weights, capsys):
+    argv = ["photos/b.png", "--weights", weights, "--json", "p.json"]
+    (folder / "predictions.png").write_text("mine")
+    assert "predictions.png exists" in refused(capsys, *argv)
+    (folder / "predictions.png").rename("p.json")
+    assert "p.json exists: choose another --json, or add" in refused(capsys, *argv)
+    predicted(capsys, *argv, "--overwrite")
+    assert json.loads((folder / "p.json").read_text())["photos"]
+
+
+def test_picture_of_an_earlier_run_is_no_photo(folder, weights, capsys):
+    argv = [".", "--weights", weights, "--overwrite"]
+    for _ in range(2):
+        assert re.search(r"^photos +3$", predicted(capsys, *argv), re.M)
+
+
+def test_picture_shows_the_first_photos_of_many_and_says_so(
+    folder, weights, capsys, monkeypatch
+):
+    monkeypatch.setattr(predict, "MOST_SHOWN", 2)
+    drawn = []
+    draw = predict.plot_predictions
+    monkeypatch.setattr(
+        predict,
+        "plot_predictions",
+        lambda shown: drawn.append(len(shown)) or draw(shown),
+    )
+    printed = predicted(capsys, "photos", "--weights", weights, "--batch-size", 1)
+    assert "the picture shows the first 2 of 3 photos" in printed
+    assert drawn == [2]
+
+
+def test_skip_bad_names_and_counts_what_it_leaves_out(folder, weights, capsys):
+    whole = (folder / "photos/a.jpg").read_bytes()
+    (folder / "photos/truncated.jpg").write_bytes(whole[:-60])
+    (folder / "photos/text.png").write_text("no image")
+    argv = ["photos", "--weights", weights, "--json", "p.json"]
+    line = refused(capsys, *argv)
+    assert "photos/text.png is no readable image" in line and "--skip-bad" in line
+    printed = predicted(capsys, *argv, "--skip-bad")
+    assert "photos/truncated.jpg\n  left out: " in printed
+    assert "left out 2 of 5 files, no readable images" in printed
+    results = json.loads((folder / "p.json").read_text())
+    assert len(results["photos"]) == 3
+    left_out = [entry["file"] for entry in results["left_out"]]
+    assert left_out == ["photos/text.png", "photos/truncated.jpg"]
+    line = refused(capsys, "photos/text.png", *argv[1:], "--skip-bad", "--overwrite")
+    assert "none of the 1 files is a readable image" in line
+
+
+def test_odd_file_names_break_neither_terminal_nor_picture(folder, weights, capsys):
+    names = ["$\\frac{.png", "two\nlines\x1b[2J.png", "名前.png", "w" * 200 + ".png"]
+    names.append(os.fsdecode(b"\xff.png"))
+    (folder / "odd").mkdir()
+    for name in names:
+        shutil.copy("photos/b.png", folder / "odd" / name)
+    argv = ["odd", "--weights", weights, "--json", "p.json", "--top", 1]
+    printed = predicted(capsys, *argv)
+    assert "\x1b" not in printed and "odd/two\\nlines\\x1b[2J.png\n" in printed
+    files = [p["file"] for p in json.loads((folder / "p.json").read_text())["photos"]]
+    assert sorted(files) == sorted(f"odd/{name}" for name in names)
+    line = refused(capsys, "no\nsuch.png", "--weights", weights, "--output", "q.png")
+    assert r"no\nsuch.png" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        ("--top 0", "--top must be a positive integer, not 0"),
+        ("--top five", "invalid int value: 'five'"),
+        ("--batch-size -1", "--batch-size must be a positive integer, not -1"),
+        ("--num-heads 0", "--num-heads must be a positive integer, not 0"),
+        ("--num-heads 3", "model.safetensors: the weights have 2 heads, not 3"),
+        ("--device cuda:99", "no device 'cuda:99' here: choose from"),
+        ("--output p.txt", "--output must end in .png, .pdf, .svg: 'p.txt'"),
+        ("--output p", "--output must end in .png, .pdf, .svg: 'p'"),
+        ("--output photos/b.png/p.png", "photos/b.png is no folder"),
+        ("--output photos/b.png --overwrite", "--output photos/b.png is also another"),
+        ("--json predictions.png", "--json predictions.png is also another file"),
+        ("--json photos", "--json photos is no file"),
+        ("--weights nothing.safetensors", "no weights 'nothing.safetensors'"),
+        ("--weights photos", "folder photos holds no weights"),
+        ("--weights photos/a.jpg", "photos/a.jpg is"),
+        ("photos/nothing.jpg", "no photo 'photos/nothing.jpg'"),
+        ("empty", "folder 'empty' holds no photo"),
+        ("--unknown", "unrecognized arguments: --unknown"),
+    ],
+)
+def test_bad_input_gets_one_line(flags, complaint, folder, weights, capsys):
+    (folder / "empty").mkdir()
+    argv = ["photos/b.png", "--weights", weights, *flags.split()]
+    assert complaint in refused(capsys, *argv)
+
+
+def test_unusable_weights_get_one_line_that_names_them(folder, weights, capsys):
+    whole = weights.read_bytes()
+    (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    torch.save({"layer.weight": torch.zeros(3)}, folder / "other.pt")
+    torch.save({"layer.weight": print}, folder / "code.pt")
+    for name in ("cut.safetensors", "other.pt", "code.pt"):
+        assert name in refused(capsys, "photos/b.png", "--weights", name)
+
+
+def test_folder_that_may_not_be_written_is_refused(
+    folder, weights, capsys, monkeypatch
+):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # also for root
+    line = refused(capsys, "photos", "--weights", weights, "--output", "closed/p.png")
+    assert "cannot write closed/p.png" in line and "may write" in line
+
+
+def test_failure_while_writing_gets_one_line(folder, weights, capsys, monkeypatch):
+    def full(path, write):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(predict, "write_file", full)
+    line = refused(capsys, "photos", "--weights", weights)
+    assert "cannot write predictions.png (No space left on device)" in line
+
+
+def test_ctrl_c_leaves_nothing_behind(folder, weights, capsys, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "predict_photos", stop)
+    assert predict.main(["photos", "--weights", str(weights)]) == 130
+    assert "nothing is written" in capsys.readouterr().err
+    assert not (folder / "predictions.png").exists()
+
+
+def test_script_runs_by_its_name_and_help_lists_every_flag(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["predict.py", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "predict.py"), run_name="__main__")
+    assert stop.value.code == 0
+    help_text = capsys.readouterr().out
+    flags = "weights top output json overwrite device skip-bad num-heads batch-size"
+    for flag in flags.split():
+        assert f"--{flag}" in help_text
+    assert f"({BUILT_IN})" in help_text
