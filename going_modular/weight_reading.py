@@ -150,6 +150,8 @@ def convert(
     """Bring one of our tensors out of one or three of theirs."""
     parts = [state[key] for key in theirs]
     try:
+        if not all(part.dim() for part in parts):
+            raise ValueError("a number alone")
         tensor = from_theirs(ours, parts, form.flax)
     except (IndexError, RuntimeError, ValueError):
         shapes = ", ".join(str(tuple(part.shape)) for part in parts)

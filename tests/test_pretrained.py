@@ -650,6 +650,15 @@ def test_representation_layer_goes_with_the_head(tmp_path, capsys):
     assert "the old one had representation_size 52" in capsys.readouterr().out
 
 
+def test_new_head_replaces_one_that_would_fit(capsys):
+    model, peer = noisy_vit(WIDE), timm_vit(WIDE)
+    report = load_pretrained(model, peer.state_dict(), new_head=True)
+    assert_head_is_zero(model)
+    assert actions(report, "head.weight") == ["left out"]
+    reason = "zeros for 10 classes; the old one was for another task"
+    assert f"head new: {reason}" in capsys.readouterr().out
+
+
 def test_missing_head_is_said_aloud(capsys):
     load_pretrained(ViT(WIDE), timm_vit(WIDE, num_classes=0).state_dict())
     reason = "zeros for 10 classes; the weights have none"
