@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test train export notebooks figures lint bench lock clean
+.PHONY: help lab test train pretrained export notebooks figures lint bench lock clean
 
 help:  ## Say what each target does
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ test: $(READY)  ## Run every test and every notebook
 
 train: $(READY)  ## Train a small ViT on the built-in images
 	$(RUN) train.py
+
+pretrained: $(READY)  ## Train the built-in weights again
+	OMP_NUM_THREADS=1 $(RUN) tools/make_pretrained.py
 
 export: $(READY)  ## Write going_modular/ from the notebooks' marked cells
 	$(RUN) tools/export_notebooks.py

@@ -14,7 +14,6 @@ benchmarks/results/.
 
 import argparse
 import json
-import platform
 import time
 from pathlib import Path
 
@@ -26,26 +25,12 @@ import train
 from going_modular.engine import train as train_epochs
 from going_modular.helper_functions import plot_lines, use_style
 from going_modular.optimization import build_optimizer, build_schedule
-from going_modular.utils import set_seeds
+from going_modular.utils import describe_machine, set_seeds
 from going_modular.vit import ViT
 
 ROOT = Path(__file__).parents[1]
 COMMON_RATE = 3e-3  # Table 3's, as public replications take it
 COMMON_DECAY = 0.3
-
-
-def describe_machine() -> dict[str, str | int]:
-    """The hardware and versions that figures depend on."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
-        model = names[0].split(":")[1].strip() if names else model
-    return {
-        "processor": model,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
 
 
 def spoil_start(model: ViT) -> None:

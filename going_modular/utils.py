@@ -1,11 +1,13 @@
 """Seeds, devices, and the error for unusable input."""
 
+import platform
 import random
+from pathlib import Path
 
 import numpy as np
 import torch
 
-__all__ = ["InputError", "choose_device", "set_seeds"]
+__all__ = ["InputError", "choose_device", "describe_machine", "set_seeds"]
 
 
 class InputError(ValueError):
@@ -39,3 +41,17 @@ def choose_device(name: str = "auto") -> torch.device:
     if wanted not in available:
         raise InputError(f"no device {name!r} here: choose from {', '.join(available)}")
     return torch.device(wanted)
+
+
+def describe_machine() -> dict[str, str | int]:
+    """The hardware and versions that figures depend on."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        model = names[0].split(":")[1].strip() if names else model
+    return {
+        "processor": model,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
