@@ -145,7 +145,10 @@ def random_windows(
 
 # %% ../notebooks/01_data.ipynb #41a7b781
 def random_crop_and_flip(
-    images: Tensor, min_area: float = 0.05, generator: torch.Generator | None = None
+    images: Tensor,
+    min_area: float = 0.05,
+    generator: torch.Generator | None = None,
+    flip: bool = True,
 ) -> Tensor:
     """Show each image through a random window, stretched back to the image's size.
 
@@ -153,6 +156,7 @@ def random_crop_and_flip(
         images: (B, C, H, W) floats.
         min_area: Least share of the area, above 0 and up to 1.
         generator: Source of the random numbers.
+        flip: Mirror half of the images.
 
     Returns:
         (B, C, H, W) floats.
@@ -160,6 +164,8 @@ def random_crop_and_flip(
     Source: the "inception crop" of the official code's pre-training, 5 to 100 %.
     """
     windows = random_windows(len(images), min_area, generator).to(images)
+    if not flip:
+        windows[:, 0, 0].abs_()
     grid = F.affine_grid(windows, images.shape, align_corners=False)  # (B, H, W, 2)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 

@@ -36,7 +36,7 @@ class TrainingSettings:
         decay: "cosine", "linear" or "constant" after warm-up.
         clip_norm: Greatest global norm of the gradient.
         label_smoothing: Share of the target spread over all classes.
-        augment: "crop" (random crops, mirrored half of the time) or "none".
+        augment: "crop" (random crops, half of them mirrored), "crop-only" or "none".
         crop_area: Least share of the image's area that a crop shows.
         seed: Decides start weights, order and augmentation.
         precision: "auto", "fp32" or "bf16"; auto is bf16 on a GPU that has it.
@@ -70,7 +70,7 @@ class TrainingSettings:
         self.require("seed", self.seed >= 0, "0 or more")
         for name, choices in (
             ("decay", ("cosine", "linear", "constant")),
-            ("augment", ("crop", "none")),
+            ("augment", ("crop", "crop-only", "none")),
             ("precision", ("auto", "fp32", "bf16")),
         ):
             self.require(name, getattr(self, name) in choices, " or ".join(choices))
@@ -79,8 +79,9 @@ class TrainingSettings:
         """The function that `augment` names, for `Batches`; None for "none"."""
         if self.augment == "none":
             return None
+        flip = self.augment == "crop"
         return lambda images, generator: random_crop_and_flip(
-            images, self.crop_area, generator
+            images, self.crop_area, generator, flip
         )
 
     def require(self, name: str, holds: bool, wanted: str) -> None:

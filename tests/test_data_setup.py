@@ -296,6 +296,15 @@ def epoch_images(data, epoch: int, seed: int = 0, shuffle: bool = True) -> torch
     return torch.cat([images for images, _ in batches])
 
 
+def test_without_flip_no_image_is_mirrored():
+    slope = torch.linspace(-1, 1, 40).expand(64, 1, 40, 40)  # grows to the right
+    kept = random_crop_and_flip(slope, 0.5, seeded(4), flip=False)
+    mirrored = random_crop_and_flip(slope, 0.5, seeded(4))
+    assert (kept[..., -1] > kept[..., 0]).all()
+    assert (mirrored[..., -1] < mirrored[..., 0]).any()
+    assert torch.equal(kept.sort(dim=-1)[0], kept)
+
+
 def random_crop_and_flip_half(images, generator):
     return random_crop_and_flip(images, 0.5, generator)
 
