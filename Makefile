@@ -41,8 +41,9 @@ notebooks: $(READY)  ## Run every notebook anew and store its outputs
 figures: $(READY)  ## Draw the pictures of README anew
 	$(RUN) tools/make_figures.py
 
-bench: $(READY)  ## Compare recipes on the built-in images: about ten minutes
+bench: $(READY)  ## Compare recipes, and loading with torch's: a quarter of an hour
 	$(RUN) -m benchmarks.recipes
+	$(RUN) -m benchmarks.loading
 
 lint: $(READY)  ## Check style, in notebooks too
 	$(VENV)/bin/ruff check .
