@@ -30,7 +30,7 @@ train: $(READY)  ## Train a small ViT on the built-in images
 	$(RUN) train.py
 
 pretrained: $(READY)  ## Train the built-in weights again
-	OMP_NUM_THREADS=1 $(RUN) tools/make_pretrained.py
+	OMP_NUM_THREADS=1 $(RUN) -m tools.make_pretrained
 
 export: $(READY)  ## Write going_modular/ from the notebooks' marked cells
 	$(RUN) tools/export_notebooks.py

@@ -44,7 +44,7 @@ from going_modular.vit import ViT
 SMALL = dict(embedding_dim=96, depth=6, num_heads=4, mlp_size=384)
 TINY = dict(embedding_dim=48, depth=3, num_heads=4, mlp_size=192)
 # With 60,000 images: more steps at a lower rate, milder crops, and no mirror, since
-# all shoes in the set point left.
+# nearly all shoes in the set point left.
 FULL_SET = dict(epochs=12, batch_size=50, learning_rate=1e-3)
 FULL_SET |= dict(augment="crop-only", crop_area=0.9)
 PRESETS = {

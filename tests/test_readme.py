@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from notebook_files import NOTEBOOKS, ROOT
 
+import predict
 import train
+import train_transferlearning
 from going_modular.config import ViTConfig
 from going_modular.vit import ViT
 
@@ -24,6 +26,7 @@ def blocks(language: str) -> list[str]:
 LINES = "".join(blocks("bash")).splitlines()
 COMMANDS = [line.split("  #")[0].strip() for line in LINES]
 TRAIN_COMMANDS = [c for c in COMMANDS if "train.py" in c]
+OTHER_COMMANDS = [c for c in COMMANDS if "transferlearning" in c or "predict" in c]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,21 @@ def test_training_commands_run_as_written_on_a_small_model(
     assert script == "train.py"
     small = [] if "--data" in flags or "--smoke" in flags else SMALL.split()
     assert train.main([*flags, *small]) == 0
+
+
+@pytest.mark.parametrize("command", OTHER_COMMANDS)
+def test_transfer_and_prediction_commands_run_as_written(
+    command, workspace, monkeypatch
+):
+    """As written, but for few steps."""
+    monkeypatch.chdir(workspace)
+    _, script, *flags = shlex.split(command)
+    if script == "predict.py":
+        assert predict.main(flags) == 0
+        assert (workspace / "guesses.png").exists()
+        return
+    assert script == "train_transferlearning.py"
+    assert train_transferlearning.main([*flags, "--epochs", "1", "--shots", "2"]) == 0
 
 
 def test_every_make_command_is_a_target():

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from going_modular.utils import InputError, choose_device, set_seeds
+from going_modular.utils import (
+    InputError,
+    choose_device,
+    describe_machine,
+    set_seeds,
+)
 
 
 def draw() -> tuple:
@@ -58,3 +63,9 @@ def test_missing_device_is_named_with_those_there_are(monkeypatch, name):
 
 def test_input_error_can_be_caught_as_value_error():
     assert issubclass(InputError, ValueError)
+
+
+def test_the_machine_is_described():
+    about = describe_machine()
+    assert about["processor"] and about["threads"] == torch.get_num_threads()
+    assert about["torch"] == torch.__version__
