@@ -33,8 +33,10 @@ from going_modular.pretrained import (
     export_state_dict,
     load_pretrained,
 )
+from going_modular.toy import toy_config
 from going_modular.utils import InputError
 from going_modular.vit import ViT
+from going_modular.weight_checks import expected_shapes
 from going_modular.weight_conversion import resize_positions
 from going_modular.weight_reading import read_pretrained
 
@@ -700,3 +702,13 @@ def test_heads_of_the_official_file_must_be_the_models():
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with pytest.raises(InputError, match="num_heads 4, the model has 2"):
         load_pretrained(ViT(replace(WIDE, num_heads=2)), state, quiet=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"representation_size": 30, "in_channels": 1}, {"image_size": (16, 24)}],
+)
+def test_expected_shapes_are_those_of_the_built_model(changes):
+    config = toy_config(**changes)
+    built = {name: tuple(w.shape) for name, w in ViT(config).state_dict().items()}
+    assert expected_shapes(config) == built
