@@ -13,13 +13,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
 import torch
 
 from going_modular.config import ViTConfig
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.data_sources import SOURCES, load_data
-from going_modular.engine import TrainingDiverged
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.progress import print_table
 from going_modular.runs import check_output, choose_output, read_unfinished
@@ -34,6 +32,7 @@ from going_modular.settings import (
 )
 from going_modular.training_run import (
     print_summary,
+    run_script,
     train_with_checkpoints,
     write_outputs,
 )
@@ -180,21 +179,7 @@ def make_batches(
 
 
 def main(argv: list[str] | None = None) -> int:
-    matplotlib.use("Agg")  # files only, no window
-    args = parse(argv)
-    try:
-        run(args)
-    except (InputError, TrainingDiverged, OSError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "\ntrain.py: stopped; the epochs finished so far are kept: go on with "
-            f"--output {args.output} --resume",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+    return run_script("train.py", run, parse(argv))
 
 
 if __name__ == "__main__":  # worker processes import this file without running it

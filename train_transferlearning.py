@@ -14,11 +14,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import matplotlib
-
 from going_modular.data_setup import Batches, ImageSet, normalise
 from going_modular.data_sources import SOURCES, load_data
-from going_modular.engine import TrainingDiverged
 from going_modular.few_shot import choose_shots
 from going_modular.image_fitting import fit_set
 from going_modular.pretrained import load_pretrained
@@ -33,6 +30,7 @@ from going_modular.settings import (
 )
 from going_modular.training_run import (
     print_summary,
+    run_script,
     train_with_checkpoints,
     write_outputs,
 )
@@ -160,21 +158,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    matplotlib.use("Agg")  # files only, no window
-    args = parse(argv)
-    try:
-        run(args)
-    except (InputError, TrainingDiverged, OSError) as error:
-        print(f"train_transferlearning.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "\ntrain_transferlearning.py: stopped; the epochs finished so far are "
-            f"kept: go on with --output {args.output} --resume",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+    return run_script("train_transferlearning.py", run, parse(argv))
 
 
 if __name__ == "__main__":  # worker processes import this file without running it

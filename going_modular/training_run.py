@@ -1,14 +1,18 @@
 """What the training scripts share: the run with its checkpoints, and its files."""
 
+import argparse
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import torch
 from torch import nn
 
 from going_modular.checkpoint import save_checkpoint, save_model, write_file
 from going_modular.data_setup import Batches, ImageSet
-from going_modular.engine import predict_logits, train
+from going_modular.engine import TrainingDiverged, predict_logits, train
 from going_modular.helper_functions import (
     plot_confusion_matrix,
     plot_loss_curves,
@@ -17,9 +21,10 @@ from going_modular.helper_functions import (
 from going_modular.progress import Progress, print_table
 from going_modular.results import write_results
 from going_modular.runs import CHECKPOINT, FILES, begin_output
+from going_modular.utils import InputError
 from going_modular.vit import ViT
 
-__all__ = ["print_summary", "train_with_checkpoints", "write_outputs"]
+__all__ = ["print_summary", "run_script", "train_with_checkpoints", "write_outputs"]
 
 
 def train_with_checkpoints(
@@ -125,3 +130,32 @@ def print_summary(
         time=f"{seconds:.0f} s, {seen / seconds:,.0f} images/s, evaluation included",
         written=f"{output}: {', '.join(FILES)}",
     )
+
+
+def run_script(
+    name: str, run: Callable[[argparse.Namespace], None], args: argparse.Namespace
+) -> int:
+    """Run a training script; turn what can go wrong into one line.
+
+    Args:
+        name: The script's, for messages.
+        run: Does the work.
+        args: The flags, `output` among them.
+
+    Returns:
+        The exit status: 0, 2 for unusable input, 130 after Ctrl-C.
+    """
+    matplotlib.use("Agg")  # files only, no window
+    try:
+        run(args)
+    except (InputError, TrainingDiverged, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            f"\n{name}: stopped; the epochs finished so far are kept: go on with "
+            f"--output {args.output} --resume",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
