@@ -11,7 +11,6 @@ and, after each epoch, a checkpoint from which --resume goes on.
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -27,6 +26,7 @@ from going_modular.settings import (
     Plan,
     TrainingSettings,
     add_flags,
+    add_run_flags,
     choose_precision,
     one_line_parser,
 )
@@ -60,17 +60,7 @@ NO_FLAG = ("in_channels", "num_classes", "representation_size", "mean", "std")
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = one_line_parser(__doc__)
     parser.add_argument("--data", help=f"{', '.join(SOURCES)}, or a folder (built-in)")
-    parser.add_argument("--output", type=Path, help="folder to write (runs/NAME)")
-    for flag, text in {
-        "resume": "go on from the checkpoint in --output",
-        "overwrite": "replace the run in --output",
-        "download": "fetch the images of a torchvision set",
-        "skip-bad": "go on without files that are no readable images",
-        "smoke": "a try-out on the digits, in under a minute",
-        "quiet": "no progress bars",
-    }.items():
-        parser.add_argument(f"--{flag}", action="store_true", help=text)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_run_flags(parser, smoke="a try-out on the digits, in under a minute")
     add_flags(parser.add_argument_group("training"), TrainingSettings)
     model = parser.add_argument_group("model (sizes that suit the images by default)")
     model.add_argument("--variant", help='a size of Table 1 and a patch side, "B/16"')

@@ -10,11 +10,8 @@ Without flags it takes the weights that come with this project, trained on cloth
 
 import argparse
 import sys
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
-from going_modular.data_setup import Batches, ImageSet, normalise
+from going_modular.data_setup import ImageSet
 from going_modular.data_sources import SOURCES, load_data
 from going_modular.few_shot import choose_shots
 from going_modular.image_fitting import fit_set
@@ -25,6 +22,7 @@ from going_modular.settings import (
     TRAINING_FIELDS,
     TrainingSettings,
     add_flags,
+    add_run_flags,
     choose_precision,
     one_line_parser,
 )
@@ -34,7 +32,13 @@ from going_modular.training_run import (
     train_with_checkpoints,
     write_outputs,
 )
-from going_modular.transfer import MODES, TransferPlan, build_model, set_up
+from going_modular.transfer import (
+    MODES,
+    TransferPlan,
+    build_model,
+    image_batches,
+    set_up,
+)
 from going_modular.transfer_comparison import compare
 from going_modular.utils import InputError, choose_device, set_seeds
 from going_modular.weight_conversion import RESIZE_METHODS
@@ -60,18 +64,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, help="side in pixels (the weights')")
     parser.add_argument("--num-heads", type=int, help="where the weights do not tell")
     parser.add_argument("--resize", choices=RESIZE_METHODS, help="of the positions")
-    parser.add_argument("--output", type=Path, help="folder to write (runs/NAME)")
-    for flag, text in {
-        "compare": "also train from scratch, and with 1, 5, 10 and 25 images a class",
-        "resume": "go on from the checkpoint in --output",
-        "overwrite": "replace the run in --output",
-        "download": "fetch the images of a torchvision set",
-        "skip-bad": "go on without files that are no readable images",
-        "smoke": "a try-out, in under a minute",
-        "quiet": "no progress bars",
-    }.items():
-        parser.add_argument(f"--{flag}", action="store_true", help=text)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_run_flags(
+        parser,
+        compare="also train from scratch, and with 1, 5, 10 and 25 images a class",
+        smoke="a try-out, in under a minute",
+    )
     add_flags(parser.add_argument_group("training"), TrainingSettings)
     return parser.parse_args(argv)
 
@@ -106,13 +103,10 @@ def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
 def load_images(
     plan: TransferPlan, found: Pretrained, args: argparse.Namespace
 ) -> tuple[ImageSet, ImageSet]:
-    """Load the data; take a few images of each class where the plan says so."""
+    """Load the data, in the size that the model reads."""
     size = plan.image_size or max(found.config.image_shape)
     seed = plan.training.seed
-    train_set, test_set = load_data(plan.data, size, args.download, args.skip_bad, seed)
-    if plan.shots:
-        train_set = train_set.subset(choose_shots(train_set.labels, plan.shots, seed))
-    return train_set, test_set
+    return load_data(plan.data, size, args.download, args.skip_bad, seed)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -123,8 +117,8 @@ def run(args: argparse.Namespace) -> None:
     if checkpoint is None:
         check_output(args.output, args.overwrite)
     found = read_pretrained(plan.weights, plan.num_heads or None)
-    train_set, test_set = load_images(plan, found, args)
-    model = build_model(plan, found, len(train_set.class_names))
+    everything, test_set = load_images(plan, found, args)
+    model = build_model(plan, found, len(test_set.class_names))
     print_table(output=args.output, device=device, **plan.settings())
     print("\nweights: ", end="")
     load_pretrained(model, found, plan.resize, new_head=True)
@@ -132,9 +126,12 @@ def run(args: argparse.Namespace) -> None:
 
     set_seeds(settings.seed)
     model.to(device)
-    train_set, test_set = (
-        fit_set(data, model.config) for data in (train_set, test_set)
-    )
+    everything = fit_set(everything, model.config)
+    test_set = fit_set(test_set, model.config)
+    train_set = everything
+    if plan.shots:
+        chosen = choose_shots(everything.labels, plan.shots, settings.seed)
+        train_set = everything.subset(chosen)
     training = set_up(plan, model, train_set, test_set, device)
     results, seconds = train_with_checkpoints(
         args.output,
@@ -147,14 +144,12 @@ def run(args: argparse.Namespace) -> None:
         label_smoothing=settings.label_smoothing,
         precision=choose_precision(settings.precision, device),
     )
-    transform = partial(normalise, mean=model.config.mean, std=model.config.std)
-    test_batches = Batches(test_set, 250, transform=transform, device=device)
+    test_batches = image_batches(model, test_set, device)
     write_outputs(args.output, model, test_batches, results)
     print_summary(args.output, model, train_set, test_set, results, seconds)
     if args.compare:
-        everything = load_images(replace(plan, shots=0), found, args)
         print("\naccuracy on the test images (%), mean of three draws (lowest-highest)")
-        print(compare(plan, found, *everything, device))
+        print(compare(plan, found, everything, test_set, device))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
 
 import torch
 
@@ -18,6 +19,7 @@ __all__ = [
     "Plan",
     "TrainingSettings",
     "add_flags",
+    "add_run_flags",
     "choose_precision",
     "one_line_parser",
 ]
@@ -140,6 +142,26 @@ def one_line_parser(description: str) -> argparse.ArgumentParser:
     return Parser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
+    """Add the flags that every training script has, and switches of its own.
+
+    Args:
+        parser: Of the script.
+        more: Help of each further switch, by its name.
+    """
+    parser.add_argument("--output", type=Path, help="folder to write (runs/NAME)")
+    for flag, text in {
+        **more,
+        "resume": "go on from the checkpoint in --output",
+        "overwrite": "replace the run in --output",
+        "download": "fetch the images of a torchvision set",
+        "skip-bad": "go on without files that are no readable images",
+        "quiet": "no progress bars",
+    }.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=text)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
 
 
 def add_flags(parser, settings: type, leave_out: tuple[str, ...] = ()) -> None:

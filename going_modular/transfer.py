@@ -1,10 +1,11 @@
 """Fine-tuning by Table 4: a pretrained model, a new head, momentum and a cosine."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from going_modular.data_setup import Batches, ImageSet, normalise
@@ -15,7 +16,15 @@ from going_modular.utils import InputError
 from going_modular.vit import ViT
 from going_modular.weight_reading import Pretrained
 
-__all__ = ["MODES", "Training", "TransferPlan", "build_model", "features_of", "set_up"]
+__all__ = [
+    "MODES",
+    "Training",
+    "TransferPlan",
+    "build_model",
+    "features_of",
+    "image_batches",
+    "set_up",
+]
 
 MOMENTUM = 0.9  # Table 4
 # Table 4: SGD, cosine, no weight decay, gradients clipped at 1, batches of 512, here
@@ -113,7 +122,7 @@ def set_up(
     of one matrix product.
     """
     settings, trained = plan.training, model
-    transform = partial(normalise, mean=model.config.mean, std=model.config.std)
+    transform = normaliser(model)
     if plan.mode == "linear":
         trained, transform = model.head, torch.Tensor.float
         train_set, test_set = (
@@ -145,6 +154,14 @@ def set_up(
 
 def features_of(model: ViT, data: ImageSet, device: torch.device) -> torch.Tensor:
     """(n, D) features y of a set's images."""
-    transform = partial(normalise, mean=model.config.mean, std=model.config.std)
-    batches = Batches(data, 250, transform=transform, device=device)
-    return compute_features(model, batches)[0]
+    return compute_features(model, image_batches(model, data, device))[0]
+
+
+def image_batches(model: ViT, data: ImageSet, device: torch.device) -> Batches:
+    """A set's images in order, normalised as the model wants them."""
+    return Batches(data, 250, transform=normaliser(model), device=device)
+
+
+def normaliser(model: ViT) -> Callable[[Tensor], Tensor]:
+    """Turns bytes into the floats that the model was trained on."""
+    return partial(normalise, mean=model.config.mean, std=model.config.std)

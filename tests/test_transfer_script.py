@@ -12,7 +12,7 @@ import train_transferlearning as script
 from going_modular import training_run
 from going_modular.checkpoint import load_model
 from going_modular.data_setup import Batches
-from going_modular.data_sources import load_digits
+from going_modular.data_sources import load_data, load_digits
 from going_modular.engine import evaluate
 from going_modular.image_fitting import fit_set
 from going_modular.runs import CHECKPOINT, FILES
@@ -163,9 +163,19 @@ def test_features_are_computed_once(weights, monkeypatch):
     assert len(calls) == count
 
 
-def test_comparison_has_a_row_for_each_number_of_images(weights, tmp_path, capsys):
+def test_comparison_has_a_row_for_each_number_of_images(
+    weights, tmp_path, capsys, monkeypatch
+):
+    loads = []
+
+    def load(*args):
+        loads.append(args)
+        return load_data(*args)
+
+    monkeypatch.setattr(script, "load_data", load)
     argv = flags(weights, tmp_path / "run", "--epochs", 1, "--compare")
     assert script.main(argv) == 0
+    assert len(loads) == 1  # the photos are read once
     lines = capsys.readouterr().out.splitlines()
     start = next(i for i, line in enumerate(lines) if "from scratch" in line)
     assert lines[start].split()[:2] == ["few-shot", "full"]
