@@ -1,0 +1,1 @@
+"""The attention explorer: one image, one model, every weight of its attention."""
