@@ -3,6 +3,11 @@
 Every function draws and returns its figure; the caller shows or saves it.
 """
 
+from going_modular.plots.attention import (
+    plot_attention_over_image,
+    plot_layers_by_heads,
+    plot_maps_of_images,
+)
 from going_modular.plots.images import (
     plot_channel_histograms,
     plot_classes,
@@ -10,6 +15,12 @@ from going_modular.plots.images import (
     plot_patch_grid,
     plot_patch_row,
     plot_windows,
+)
+from going_modular.plots.inspection import (
+    plot_attention_distance,
+    plot_deletion_curves,
+    plot_figure_7,
+    plot_position_similarity,
 )
 from going_modular.plots.matrices import (
     plot_attention_maps,
@@ -40,20 +51,27 @@ from going_modular.plots.style import (
 __all__ = [
     "COLOURS",
     "WIDTH",
+    "plot_attention_distance",
     "plot_attention_maps",
+    "plot_attention_over_image",
     "plot_bars",
     "plot_channel_histograms",
     "plot_classes",
     "plot_confusion_matrix",
     "plot_cosine_maps",
+    "plot_deletion_curves",
+    "plot_figure_7",
     "plot_heatmap",
     "plot_heatmaps",
     "plot_images",
+    "plot_layers_by_heads",
     "plot_lines",
     "plot_loss_curves",
+    "plot_maps_of_images",
     "plot_parts_off",
     "plot_patch_grid",
     "plot_patch_row",
+    "plot_position_similarity",
     "plot_predictions",
     "plot_score_scaling",
     "plot_shares",
