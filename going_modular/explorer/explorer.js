@@ -1,0 +1,442 @@
+// The attention explorer: point at a patch of an image and see where it looks.
+//
+// One module, two homes. A single HTML file calls `mount`; in notebooks anywidget calls
+// `render` at the end. Nothing is fetched, and text from files is only ever set as text.
+
+const HINTS = {
+  free: "Point at a patch, or tab to the image and use the arrow keys. Click pins it.",
+  pinned: "Pinned. Click it again, or press Escape, to let it go.",
+};
+const VIEWS = {
+  "looks-at": {
+    label: "looks at",
+    scale: "share of the attention of the outlined token",
+    says: (who) => `${who} looks most at`,
+  },
+  "looked-at-by": {
+    label: "is looked at by",
+    scale: "share of each patch's attention",
+    says: (who) => `${who} is looked at most by`,
+  },
+  contributes: {
+    label: "contributes",
+    scale: "attention times the length of the value vector",
+    says: (who) => `What ${who.toLowerCase()} takes in comes most from`,
+    plain: true, // a length, not a share
+  },
+  rollout: {
+    label: "rollout up to this layer",
+    scale: "share in the rollout",
+    says: (who, layer) =>
+      `Through layers 1 to ${layer}, ${who.toLowerCase()} rests most on`,
+  },
+};
+
+const CONTROLLED = ["view", "layer", "head", "opacity", "fixed"];
+
+// ---- The numbers -------------------------------------------------------------------
+
+const bytes = (x) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
+const floats = (x) => new Float32Array(bytes(x).slice().buffer); // copied, so aligned
+
+/** Returns a function from a state to its T numbers, the class token's first. */
+function reader({ layers, heads, rows, columns }, arrays) {
+  const T = rows * columns + 1;
+  const attention = bytes(arrays.attention); // (n, nh, T, T) steps
+  const worth = floats(arrays.attention_scales); // (n, nh, T) of one step, by row
+  const rollout = bytes(arrays.rollout); // (n, T, T) steps
+  const rolloutWorth = floats(arrays.rollout_scales); // (n, T)
+  const lengths = floats(arrays.value_lengths); // (n, nh, T)
+  const numbers = new Float64Array(T);
+
+  return function read({ layer, head, view, row, column }) {
+    const place = layers.indexOf(layer);
+    const token = row < 0 ? 0 : 1 + row * columns + column;
+    numbers.fill(0);
+    if (view === "rollout") {
+      const i = place * T + token;
+      for (let j = 0; j < T; j++) numbers[j] = rollout[i * T + j] * rolloutWorth[i];
+      return numbers;
+    }
+    const [from, to] = head ? [head - 1, head] : [0, heads]; // 0: the mean of all
+    for (let h = from; h < to; h++) {
+      const first = (place * heads + h) * T; // this head's row of the class token
+      for (let j = 0; j < T; j++) {
+        const [query, key] = view === "looked-at-by" ? [j, token] : [token, j];
+        const weight = attention[(first + query) * T + key] * worth[first + query];
+        numbers[j] += view === "contributes" ? weight * lengths[first + key] : weight;
+      }
+    }
+    for (let j = 0; j < T; j++) numbers[j] /= to - from;
+    return numbers;
+  };
+}
+
+/** The places of the `count` greatest patches, greatest first. */
+function strongest(numbers, count) {
+  const best = [];
+  for (let j = 1; j < numbers.length; j++) {
+    if (best.length === count && numbers[j] <= numbers[best[count - 1]]) continue;
+    const at = best.findIndex((k) => numbers[j] > numbers[k]);
+    best.splice(at < 0 ? best.length : at, 0, j);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
+const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
+function format(value, plain = false) {
+  const number = plain ? value : 100 * value;
+  const text = number > 0 && number < 0.01 ? "under 0.01" : digits.format(number);
+  return plain ? text : `${text}\u00a0%`;
+}
+
+// ---- The elements ------------------------------------------------------------------
+
+function element(tag, properties = {}, ...children) {
+  const { className, ...rest } = properties;
+  const made = document.createElement(tag);
+  if (className) made.className = `ae-${className}`;
+  for (const [name, value] of Object.entries(rest)) {
+    if (name in made) made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** A row of radio buttons; `pick` is called with the value chosen. */
+function choices(name, title, options, pick) {
+  const legend = element("legend", {}, title);
+  const inputs = new Map();
+  const labels = options.map(([value, text]) => {
+    const input = element("input", { type: "radio", name });
+    input.addEventListener("change", () => pick(value));
+    inputs.set(value, input);
+    return element("label", { className: "choice" }, input, element("span", {}, text));
+  });
+  const chips = element("div", { className: "choices" }, ...labels);
+  const group = element("fieldset", {}, legend, chips);
+  return { group, legend, show: (value) => (inputs.get(value).checked = true) };
+}
+
+/** The image with its heat map, the grid of patches and the outline of the query. */
+function makeStage({ image, image_size: [height, width], rows, columns }) {
+  const picture = element("img", { src: image, alt: "", draggable: false });
+  const canvas = element("canvas", { width: columns, height: rows, "aria-hidden": "true" });
+  const cells = [];
+  const lines = Array.from({ length: rows }, (_, row) =>
+    element("div", { role: "row" }, ...Array.from({ length: columns }, (_, column) => {
+      const cell = element("div", {
+        role: "gridcell",
+        tabIndex: -1,
+        "aria-label": `row ${row + 1}, column ${column + 1}`,
+        "aria-selected": "false",
+      });
+      cells.push(cell);
+      return cell;
+    })));
+  const grid = element("div", {
+    role: "grid",
+    className: "grid",
+    "aria-label": `Patches of the image, ${rows} rows and ${columns} columns`,
+  }, ...lines);
+  const outline = element("div", { className: "outline" });
+  outline.style.width = `${100 / columns}%`;
+  outline.style.height = `${100 / rows}%`;
+  const stage = element("div", { className: "stage" }, picture, canvas, grid, outline);
+  stage.style.aspectRatio = `${width} / ${height}`;
+  stage.style.maxWidth = `min(100%, ${Math.min(1, width / height) * 30}rem)`;
+  // Few pixels are shown as the squares that the model sees.
+  if (Math.max(width, height) < 100) picture.style.imageRendering = "pixelated";
+  return { stage, canvas, cells, grid, outline };
+}
+
+function makePredictions(predictions) {
+  const lines = predictions.map(({ name, probability }) => {
+    const bar = element("div", { className: "bar" }, element("div"));
+    bar.firstChild.style.width = `${100 * probability}%`;
+    return element("li", {}, element("span", { className: "name" }, name),
+      element("span", { className: "number" }, format(probability)), bar);
+  });
+  return element("section", { className: "predictions" },
+    element("h3", {}, "What the model predicts"), element("ol", {}, ...lines));
+}
+
+// ---- The explorer ------------------------------------------------------------------
+
+/**
+ * Builds the explorer inside `root`.
+ *
+ * description, arrays: as `going_modular.explorer.data.Exploration` has them.
+ * onChange: called with the state when the person at the screen has changed it.
+ * Returns the state; set(changes); values(), the numbers now drawn; and draw().
+ */
+export function mount(root, description, arrays, onChange) {
+  const { rows, columns, layers, heads, depth, error } = description;
+  const state = { ...description.start, pinned: false, opacity: 0.65, fixed: null };
+  const read = reader(description, arrays);
+  const colours = description.colours.match(/../g).map((pair) => parseInt(pair, 16));
+  let numbers, highest; // what is drawn, and where the colours end
+
+  // Elements, in the order in which Tab reaches them.
+  const { stage, canvas, cells, grid, outline } = makeStage(description);
+  const swatch = element("span", { className: "swatch" });
+  const classValue = element("span", { className: "number" });
+  const classToken = element("button", { type: "button", className: "class" },
+    swatch, element("span", {}, "class token"), classValue);
+  const hint = element("p", { className: "hint" });
+  const gradient = element("canvas", { width: 256, height: 1, "aria-hidden": "true" });
+  const top = element("span");
+  const scaleName = element("div", { className: "scale-name" });
+  const legend = element("div", { className: "legend" },
+    element("span", {}, "0"), gradient, top);
+  const summary = element("p", { className: "summary", "aria-hidden": "true" });
+  const live = element("p", { className: "hidden", role: "status", "aria-live": "polite" });
+
+  const views = choices("view", "The outlined token", Object.entries(VIEWS)
+    .map(([value, { label }]) => [value, label]), (view) => change({ view }));
+  const layerChoice = choices("layer", `Layer, of ${depth}`,
+    layers.map((layer) => [layer, layer]), (layer) => change({ layer }));
+  const headChoice = choices("head", "Head", [[0, "mean"],
+    ...Array.from({ length: heads }, (_, h) => [h + 1, h + 1])],
+  (head) => change({ head }));
+  const opacity = element("input", { type: "range", min: 0, max: 100 });
+  opacity.addEventListener("input", () => change({ opacity: opacity.value / 100 }));
+  const keep = element("input", { type: "checkbox" });
+  keep.addEventListener("change", () => change({ fixed: keep.checked ? highest : null }));
+  const controls = element("form", {}, views.group, layerChoice.group, headChoice.group,
+    element("label", { className: "line" }, "Heat map over the image", opacity),
+    element("label", { className: "line check" }, keep, "Keep the colour scale"));
+  controls.addEventListener("submit", (event) => event.preventDefault());
+
+  const patch = description.patch_size;
+  const note = element("p", { className: "note" },
+    `${rows} x ${columns} patches of ${patch} x ${patch} pixels. The weights are rounded `
+    + `to bytes: off by at most ${format(error.greatest)}, by ${format(error.mean)} on `
+    + "average.");
+  const explorer = element("div", { className: "explorer" },
+    element("h2", {}, description.title || "Where does it look?"),
+    element("div", { className: "columns" },
+      element("div", { className: "left" }, stage, classToken, legend, scaleName,
+        summary, live, hint),
+      element("div", { className: "right" }, controls,
+        makePredictions(description.predictions))),
+    note);
+  // JupyterLab has shortcuts of its own on arrows, Enter and Escape.
+  explorer.setAttribute("data-lm-suppress-shortcuts", "true");
+  root.replaceChildren(explorer);
+
+  // ---- Drawing: a state in, pixels and a few words out ----
+
+  const heat = canvas.getContext("2d");
+  const pixels = heat.createImageData(columns, rows);
+  const step = (value) => Math.min(255, Math.floor(256 * value / (highest || 1)));
+  const paint = (data, at, colour) => {
+    for (let c = 0; c < 3; c++) data[4 * at + c] = colours[3 * colour + c];
+    data[4 * at + 3] = 255;
+  };
+  const ramp = gradient.getContext("2d");
+  const rampPixels = ramp.createImageData(256, 1);
+  for (let i = 0; i < 256; i++) paint(rampPixels.data, i, i);
+  ramp.putImageData(rampPixels, 0, 0);
+
+  let selected = cells[0]; // the cell that Tab reaches
+  let speaking;
+
+  function draw() {
+    const { view, row, column, fixed, pinned } = state;
+    const { plain, scale } = VIEWS[view];
+    numbers = read(state);
+    highest = fixed ?? numbers[strongest(numbers, 1)[0]];
+    for (let i = 0; i < cells.length; i++) paint(pixels.data, i, step(numbers[i + 1]));
+    heat.putImageData(pixels, 0, 0);
+    canvas.style.opacity = state.opacity;
+
+    const onClass = row < 0;
+    outline.hidden = onClass;
+    if (!onClass) outline.style.transform = `translate(${100 * column}%, ${100 * row}%)`;
+    explorer.classList.toggle("ae-pinned", pinned);
+    classToken.setAttribute("aria-pressed", onClass);
+    const at = 3 * step(numbers[0]);
+    swatch.style.backgroundColor = `rgb(${colours.slice(at, at + 3).join(",")})`;
+    classValue.textContent = format(numbers[0], plain);
+    top.textContent = format(highest, plain) + (fixed === null ? "" : " and more");
+    scaleName.textContent = scale;
+    summary.textContent = describe();
+    hint.textContent = pinned ? HINTS.pinned : HINTS.free;
+    select(onClass ? null : cells[row * columns + column]);
+  }
+
+  function select(cell) {
+    if (selected === cell) return;
+    selected.setAttribute("aria-selected", "false");
+    if (!cell) return;
+    selected.tabIndex = -1;
+    cell.tabIndex = 0;
+    cell.setAttribute("aria-selected", "true");
+    selected = cell;
+  }
+
+  function drawControls() {
+    views.show(state.view);
+    layerChoice.show(state.layer);
+    headChoice.show(state.head);
+    headChoice.group.disabled = state.view === "rollout";
+    headChoice.legend.textContent = state.view === "rollout"
+      ? "Head: the rollout takes the mean of all" : "Head";
+    opacity.value = 100 * state.opacity;
+    keep.checked = state.fixed !== null;
+  }
+
+  /** What is drawn, in a sentence. */
+  function describe() {
+    const { view, layer, head, row, column } = state;
+    const { says, plain } = VIEWS[view];
+    const name = (r, c) => `row ${r + 1}, column ${c + 1}`;
+    const who = row < 0 ? "The class token" : `Row ${row + 1}, column ${column + 1}`;
+    const found = strongest(numbers, 3).map((j) => {
+      const [r, c] = [Math.floor((j - 1) / columns), (j - 1) % columns];
+      const own = r === row && c === column;
+      return `${own ? "itself" : name(r, c)} (${format(numbers[j], plain)})`;
+    });
+    const where = head && view !== "rollout" ? `head ${head}` : `mean of ${heads} heads`;
+    return `${says(who, layer)} ${found.join(", ")}; class token `
+      + `${format(numbers[0], plain)}. Layer ${layer}, ${where}.`;
+  }
+
+  // ---- Changing ----
+
+  const possible = {
+    layer: (x) => layers.includes(x),
+    head: (x) => Number.isInteger(x) && x >= 0 && x <= heads,
+    view: (x) => x in VIEWS,
+    row: (x) => Number.isInteger(x) && x >= -1 && x < rows,
+    column: (x) => Number.isInteger(x) && x >= -1 && x < columns,
+  };
+
+  function set(changes) {
+    for (const [name, value] of Object.entries(changes)) {
+      if (!(possible[name]?.(value) ?? name in state)) {
+        throw new RangeError(`the explorer has no ${name} ${value}`);
+      }
+    }
+    const before = { ...state };
+    Object.assign(state, changes);
+    if (state.row < 0 || state.column < 0) state.row = state.column = -1;
+    if (state.view !== before.view) state.fixed = null; // another unit
+    draw();
+    if (CONTROLLED.some((name) => state[name] !== before[name])) drawControls();
+    clearTimeout(speaking); // say it when the pointer has come to rest
+    speaking = setTimeout(() => (live.textContent = summary.textContent), 700);
+  }
+
+  function change(changes) {
+    if (Object.entries(changes).every(([name, value]) => state[name] === value)) return;
+    set(changes);
+    onChange({ ...state });
+  }
+
+  // ---- Pointer ----
+
+  let pointer, frame; // the latest of the moves since the last frame
+
+  grid.addEventListener("pointermove", (event) => {
+    if (state.pinned) return;
+    pointer = event;
+    frame ??= requestAnimationFrame(() => {
+      frame = undefined;
+      if (state.pinned) return;
+      const box = grid.getBoundingClientRect();
+      const row = Math.floor(rows * (pointer.clientY - box.top) / box.height);
+      const column = Math.floor(columns * (pointer.clientX - box.left) / box.width);
+      if (possible.row(row) && possible.column(column)) change({ row, column });
+    });
+  });
+
+  /** Pins a token; lets it go if it is the pinned one. */
+  function pin(row, column) {
+    const same = state.pinned && state.row === row && state.column === column;
+    change({ row, column, pinned: !same });
+  }
+
+  const patchOf = (cell) => {
+    const i = cells.indexOf(cell);
+    return { row: Math.floor(i / columns), column: i % columns };
+  };
+  grid.addEventListener("click", (event) => {
+    if (!cells.includes(event.target)) return;
+    const { row, column } = patchOf(event.target);
+    pin(row, column);
+  });
+  classToken.addEventListener("click", () => pin(-1, -1));
+
+  // ---- Keyboard ----
+
+  grid.addEventListener("focusin", (event) => {
+    if (!state.pinned) change(patchOf(event.target));
+  });
+
+  grid.addEventListener("keydown", (event) => {
+    if (event.altKey || event.metaKey) return;
+    const { row, column } = patchOf(event.target);
+    const [lastRow, lastColumn] = [rows - 1, columns - 1];
+    const target = {
+      ArrowLeft: [row, Math.max(0, column - 1)],
+      ArrowRight: [row, Math.min(lastColumn, column + 1)],
+      ArrowUp: [Math.max(0, row - 1), column],
+      ArrowDown: [Math.min(lastRow, row + 1), column],
+      Home: [event.ctrlKey ? 0 : row, 0],
+      End: [event.ctrlKey ? lastRow : row, lastColumn],
+      PageUp: [0, column],
+      PageDown: [lastRow, column],
+    }[event.key];
+    if (event.key === "Enter" || event.key === " ") pin(row, column);
+    else if (!target) return;
+    else {
+      change({ row: target[0], column: target[1] });
+      selected.focus();
+    }
+    event.preventDefault();
+  });
+
+  explorer.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && state.pinned) change({ pinned: false });
+  });
+
+  drawControls();
+  draw();
+  const values = () => ({
+    patches: Array.from(numbers.subarray(1)), classToken: numbers[0], highest,
+  });
+  return { state, set, values, draw };
+}
+
+// ---- In notebooks ------------------------------------------------------------------
+
+const ARRAYS = [
+  "attention", "attention_scales", "rollout", "rollout_scales", "value_lengths",
+];
+const SYNCED = ["layer", "head", "view", "row", "column"];
+
+/** Shows a widget's traits, follows what Python sets, tells Python what is shown. */
+function render({ model, el }) {
+  const traits = (names) => Object.fromEntries(names.map((n) => [n, model.get(n)]));
+  let timer;
+  const tell = (state) => {
+    clearTimeout(timer); // not on every patch that the pointer passes
+    timer = setTimeout(() => {
+      for (const name of SYNCED) model.set(name, state[name]);
+      model.save_changes();
+    }, 100);
+  };
+  const description = { ...model.get("description"), start: traits(SYNCED) };
+  const explorer = mount(el, description, traits(ARRAYS), tell);
+  const follow = () => explorer.set(traits(SYNCED));
+  const events = SYNCED.map((name) => `change:${name}`).join(" ");
+  model.on(events, follow);
+  return () => model.off(events, follow);
+}
+
+export default { render };
