@@ -1,10 +1,10 @@
 // The attention explorer: point at a patch of an image and see where it looks.
 //
-// One module, two homes. A single HTML file calls `mount`; in notebooks anywidget calls
-// `render` at the end. Nothing is fetched, and text from files is only ever set as text.
+// One module, two homes: a single HTML file calls `mount`, and in notebooks anywidget
+// calls `render`, at the end. Nothing is fetched. Text of files is only set as text.
 
 const HINTS = {
-  free: "Point at a patch, or tab to the image and use the arrow keys. Click pins it.",
+  free: "Point at a patch, or use Tab and the arrow keys. A click pins it.",
   pinned: "Pinned. Click it again, or press Escape, to let it go.",
 };
 const VIEWS = {
@@ -19,9 +19,9 @@ const VIEWS = {
     says: (who) => `${who} is looked at most by`,
   },
   contributes: {
-    label: "contributes",
+    label: "what contributes to it",
     scale: "attention times the length of the value vector",
-    says: (who) => `What ${who.toLowerCase()} takes in comes most from`,
+    says: (who) => `To ${who.toLowerCase()} contribute most`,
     plain: true, // a length, not a share
   },
   rollout: {
@@ -84,15 +84,17 @@ function strongest(numbers, count) {
   return best;
 }
 
-const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
-
+/** A share in percent; a plain number with three digits. */
 function format(value, plain = false) {
-  const number = plain ? value : 100 * value;
-  const text = number > 0 && number < 0.01 ? "under 0.01" : digits.format(number);
-  return plain ? text : `${text}\u00a0%`;
+  if (plain) return value ? Number(value.toPrecision(3)).toString() : "0";
+  const percent = 100 * value;
+  if (percent > 0 && percent < 0.01) return "under 0.01\u00a0%";
+  return `${percent.toFixed(percent > 0 && percent < 1 ? 2 : 1)}\u00a0%`;
 }
 
 // ---- The elements ------------------------------------------------------------------
+
+const UNSEEN = { "aria-hidden": "true" }; // by a screen reader, which has the words
 
 function element(tag, properties = {}, ...children) {
   const { className, ...rest } = properties;
@@ -124,7 +126,7 @@ function choices(name, title, options, pick) {
 /** The image with its heat map, the grid of patches and the outline of the query. */
 function makeStage({ image, image_size: [height, width], rows, columns }) {
   const picture = element("img", { src: image, alt: "", draggable: false });
-  const canvas = element("canvas", { width: columns, height: rows, "aria-hidden": "true" });
+  const canvas = element("canvas", { width: columns, height: rows, ...UNSEEN });
   const cells = [];
   const lines = Array.from({ length: rows }, (_, row) =>
     element("div", { role: "row" }, ...Array.from({ length: columns }, (_, column) => {
@@ -143,12 +145,11 @@ function makeStage({ image, image_size: [height, width], rows, columns }) {
     "aria-label": `Patches of the image, ${rows} rows and ${columns} columns`,
   }, ...lines);
   const outline = element("div", { className: "outline" });
-  outline.style.width = `${100 / columns}%`;
-  outline.style.height = `${100 / rows}%`;
+  [outline.style.width, outline.style.height] = [`${100 / columns}%`, `${100 / rows}%`];
   const stage = element("div", { className: "stage" }, picture, canvas, grid, outline);
   stage.style.aspectRatio = `${width} / ${height}`;
   stage.style.maxWidth = `min(100%, ${Math.min(1, width / height) * 30}rem)`;
-  // Few pixels are shown as the squares that the model sees.
+  // Few pixels are shown as the squares that they are.
   if (Math.max(width, height) < 100) picture.style.imageRendering = "pixelated";
   return { stage, canvas, cells, grid, outline };
 }
@@ -187,13 +188,13 @@ export function mount(root, description, arrays, onChange) {
   const classToken = element("button", { type: "button", className: "class" },
     swatch, element("span", {}, "class token"), classValue);
   const hint = element("p", { className: "hint" });
-  const gradient = element("canvas", { width: 256, height: 1, "aria-hidden": "true" });
+  const gradient = element("canvas", { width: 256, height: 1, ...UNSEEN });
   const top = element("span");
   const scaleName = element("div", { className: "scale-name" });
   const legend = element("div", { className: "legend" },
     element("span", {}, "0"), gradient, top);
-  const summary = element("p", { className: "summary", "aria-hidden": "true" });
-  const live = element("p", { className: "hidden", role: "status", "aria-live": "polite" });
+  const summary = element("p", { className: "summary", ...UNSEEN });
+  const live = element("p", { className: "hidden", "aria-live": "polite" });
 
   const views = choices("view", "The outlined token", Object.entries(VIEWS)
     .map(([value, { label }]) => [value, label]), (view) => change({ view }));
@@ -205,24 +206,24 @@ export function mount(root, description, arrays, onChange) {
   const opacity = element("input", { type: "range", min: 0, max: 100 });
   opacity.addEventListener("input", () => change({ opacity: opacity.value / 100 }));
   const keep = element("input", { type: "checkbox" });
-  keep.addEventListener("change", () => change({ fixed: keep.checked ? highest : null }));
+  keep.addEventListener("change", () =>
+    change({ fixed: keep.checked ? highest : null }));
   const controls = element("form", {}, views.group, layerChoice.group, headChoice.group,
     element("label", { className: "line" }, "Heat map over the image", opacity),
     element("label", { className: "line check" }, keep, "Keep the colour scale"));
   controls.addEventListener("submit", (event) => event.preventDefault());
 
-  const patch = description.patch_size;
+  const side = description.patch_size;
+  const points = (share) => format(100 * share, true);
   const note = element("p", { className: "note" },
-    `${rows} x ${columns} patches of ${patch} x ${patch} pixels. The weights are rounded `
-    + `to bytes: off by at most ${format(error.greatest)}, by ${format(error.mean)} on `
-    + "average.");
+    `${rows} x ${columns} patches of ${side} x ${side} pixels. Weights are rounded to `
+    + `bytes: off by at most ${points(error.greatest)} percentage points, by `
+    + `${points(error.mean)} on average.`);
   const explorer = element("div", { className: "explorer" },
     element("h2", {}, description.title || "Where does it look?"),
     element("div", { className: "columns" },
-      element("div", { className: "left" }, stage, classToken, legend, scaleName,
-        summary, live, hint),
-      element("div", { className: "right" }, controls,
-        makePredictions(description.predictions))),
+      element("div", {}, stage, classToken, legend, scaleName, summary, live, hint),
+      element("div", {}, controls, makePredictions(description.predictions))),
     note);
   // JupyterLab has shortcuts of its own on arrows, Enter and Escape.
   explorer.setAttribute("data-lm-suppress-shortcuts", "true");
@@ -256,7 +257,7 @@ export function mount(root, description, arrays, onChange) {
 
     const onClass = row < 0;
     outline.hidden = onClass;
-    if (!onClass) outline.style.transform = `translate(${100 * column}%, ${100 * row}%)`;
+    outline.style.transform = `translate(${100 * column}%, ${100 * row}%)`;
     explorer.classList.toggle("ae-pinned", pinned);
     classToken.setAttribute("aria-pressed", onClass);
     const at = 3 * step(numbers[0]);
@@ -301,7 +302,8 @@ export function mount(root, description, arrays, onChange) {
       const own = r === row && c === column;
       return `${own ? "itself" : name(r, c)} (${format(numbers[j], plain)})`;
     });
-    const where = head && view !== "rollout" ? `head ${head}` : `mean of ${heads} heads`;
+    const one = head && view !== "rollout";
+    const where = one ? `head ${head}` : `mean of ${heads} heads`;
     return `${says(who, layer)} ${found.join(", ")}; class token `
       + `${format(numbers[0], plain)}. Layer ${layer}, ${where}.`;
   }
@@ -311,7 +313,7 @@ export function mount(root, description, arrays, onChange) {
   const possible = {
     layer: (x) => layers.includes(x),
     head: (x) => Number.isInteger(x) && x >= 0 && x <= heads,
-    view: (x) => x in VIEWS,
+    view: (x) => Object.hasOwn(VIEWS, x),
     row: (x) => Number.isInteger(x) && x >= -1 && x < rows,
     column: (x) => Number.isInteger(x) && x >= -1 && x < columns,
   };
