@@ -10,16 +10,14 @@ Prints the likeliest classes of each photo and draws them into a picture.
 import argparse
 import io
 import json
-import os
 import sys
-import warnings
 from pathlib import Path
 
 import matplotlib
 import torch
 
-from going_modular.checkpoint import write_file
 from going_modular.helper_functions import plot_predictions, use_style
+from going_modular.outputs import check_file, write_files
 from going_modular.plots.predictions import printable
 from going_modular.predictions import (
     Prediction,
@@ -93,21 +91,6 @@ def check_flags(args: argparse.Namespace) -> None:
             read.add(getattr(args, flag).resolve())
 
 
-def check_file(flag: str, path: Path, taken: set[Path], overwrite: bool) -> None:
-    if path.resolve() in taken:
-        raise InputError(f"{flag} {path} is also another file of this run: choose one")
-    if path.exists() and not path.is_file():
-        raise InputError(f"{flag} {path} is no file: choose another name")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists: choose another {flag}, or add --overwrite")
-    nearest = next(p for p in path.absolute().parents if p.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise InputError(
-            f"cannot write {path}: {nearest} is no folder that you may write to; "
-            f"choose another {flag}"
-        )
-
-
 def run(args: argparse.Namespace) -> None:
     check_flags(args)
     device = choose_device(args.device)
@@ -179,18 +162,10 @@ def write_outputs(
     use_style()
     figure = plot_predictions(shown)
     text = json.dumps(results, indent=2) + "\n"  # ASCII, whatever the names
-    files = [(args.output, lambda path: figure.savefig(path, dpi=150))]
+    files = {args.output: lambda path: figure.savefig(path, dpi=150)}
     if args.json is not None:
-        files.append((args.json, lambda path: path.write_text(text)))
-    for path, write in files:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with warnings.catch_warnings(action="ignore"):  # letters the font lacks
-                write_file(path, write)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {path} ({error.strerror}): choose another name"
-            ) from None
+        files[args.json] = lambda path: path.write_text(text)
+    write_files(files)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -232,10 +232,10 @@ def test_folder_that_may_not_be_written_is_refused(
 
 
 def test_failure_while_writing_gets_one_line(folder, weights, capsys, monkeypatch):
-    def full(path, write):
+    def full(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(predict, "write_file", full)
+    monkeypatch.setattr(os, "fsync", full)
     line = refused(capsys, "photos", "--weights", weights)
     assert "cannot write predictions.png (No space left on device)" in line
 
