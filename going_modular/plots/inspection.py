@@ -48,7 +48,9 @@ def draw_similarity(ax: Axes, similarity: Tensor, ticks: bool = True):
     """Show (r, c, r, c) cosines as r x c small maps, one a patch."""
     rows, columns = similarity.shape[:2]
     sheet = tile(similarity.flatten(0, 1), columns)
-    shown = ax.imshow(sheet, vmin=-1, vmax=1, cmap="RdBu_r")
+    shown = ax.imshow(
+        sheet, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="antialiased"
+    )
     step = ((sheet.shape[0] + 1) / rows, (sheet.shape[1] + 1) / columns)
     every = 1 + max(rows, columns) // 8
     if ticks:
