@@ -244,6 +244,7 @@ export function mount(root, description, arrays, onChange) {
   ramp.putImageData(rampPixels, 0, 0);
 
   let selected = cells[0]; // the cell that Tab reaches
+  selected.tabIndex = 0;
   let speaking;
 
   function draw() {
@@ -271,7 +272,6 @@ export function mount(root, description, arrays, onChange) {
   }
 
   function select(cell) {
-    if (selected === cell) return;
     selected.setAttribute("aria-selected", "false");
     if (!cell) return;
     selected.tabIndex = -1;
@@ -412,7 +412,8 @@ export function mount(root, description, arrays, onChange) {
   const values = () => ({
     patches: Array.from(numbers.subarray(1)), classToken: numbers[0], highest,
   });
-  return { state, set, values, draw };
+  explorer.handle = { state, set, values, draw }; // also for whoever finds the element
+  return explorer.handle;
 }
 
 // ---- In notebooks ------------------------------------------------------------------

@@ -42,16 +42,14 @@ body { margin: 0; background: #fff; }
 main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
 """
 
-# Runs behind explorer.js, in the same script. `explorer` is for the tests.
+# Runs behind explorer.js, in the same script.
 START = """
 const part = (name) => document.getElementById(name).textContent;
 const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const description = JSON.parse(part("description"));
 const arrays = {};
 for (const name of JSON.parse(part("names"))) arrays[name] = decode(part(name));
-globalThis.explorer = mount(
-  document.getElementById("explorer"), description, arrays, () => {},
-);
+mount(document.getElementById("explorer"), description, arrays, () => {});
 """
 
 
