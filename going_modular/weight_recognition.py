@@ -131,6 +131,12 @@ def find_names(
             if not any(key.startswith(stem) for key in state):
                 continue
         names[ours] = theirs
+    (class_token,) = names["patch_embedding.class_token"]
+    if class_token not in state:
+        raise InputError(
+            f"these {form.title} weights have no class token ({class_token}), from "
+            "which the paper's model predicts: choose weights that have one"
+        )
     expected = {key for theirs in names.values() for key in theirs}
     problems = [
         f"{word} {', '.join(sorted(keys)[:3])}{' ...' if len(keys) > 3 else ''}"

@@ -66,7 +66,7 @@ def plot_explanation(
     fig, pictures, colour_bars, bars = arrange(
         image.shape[2] / image.shape[1], len(guesses)
     )
-    title = shorten(printable(about["title"]), 90, keep_end=True)
+    title = shorten(printable(about["title"]), 75, keep_end=True)
     fig.text(
         MARGIN / WIDTH, 1 - MARGIN / fig.get_figheight(), title,
         fontsize=10, va="top", parse_math=False,
@@ -88,7 +88,7 @@ def plot_explanation(
         values = torch.from_numpy(weights[1:]).view(grid_shape)  # (H/P, W/P)
         shown = draw_map(ax, grey, values, values.max().item())
         ax.set_title(titles[kind], fontsize=9)
-        draw_colour_bar(bar, shown, f"weight (class token itself: {weights[0]:.2g})")
+        draw_colour_bar(bar, shown, f"weight (class token itself: {weights[0]:.3f})")
     if guesses:
         draw_guesses(bars, guesses, most=80)
         bars.set_ylim(len(guesses) - 0.5, -0.5)
@@ -144,7 +144,7 @@ def draw_patches(ax: Axes, image: Tensor, patch_size: int) -> None:
     """Draw a (C, H, W) image with the borders of its patches."""
     height, width = image.shape[1:]
     ax.imshow(to_picture(image), extent=(0, width, height, 0))
-    thickness = min(0.7, 12 * patch_size / max(height, width))  # points
+    thickness = min(0.7, 8 * patch_size / max(height, width))  # points
     # Light on dark, to be seen on photos of any brightness.
     for style in (
         dict(color="black", linewidth=2 * thickness, alpha=0.4),

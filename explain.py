@@ -1,0 +1,205 @@
+"""Show what a Vision Transformer attends to in a photo.
+
+    python explain.py photo.jpg
+    python explain.py photo.jpg --weights vit_b_16 --whole --output cat.html
+    python explain.py photo.jpg --png cat.png --layer 4 --head 2
+
+Writes one HTML file in which every weight of the attention can be explored, without a
+network, or a picture of the class token's attention.
+"""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+import matplotlib
+import torch
+
+from going_modular.explaining import (
+    add_head,
+    choose_layers,
+    has_head,
+    read_image,
+    resize_weights,
+)
+from going_modular.explorer.data import Exploration, explore_image
+from going_modular.explorer.page import write_page
+from going_modular.outputs import check_file, write_files
+from going_modular.plots.explanation import plot_explanation
+from going_modular.plots.predictions import printable
+from going_modular.plots.style import use_style
+from going_modular.predictions import load_classifier
+from going_modular.progress import print_table
+from going_modular.settings import one_line_parser
+from going_modular.utils import InputError, choose_device
+from going_modular.weight_reading import read_pretrained
+from going_modular.weight_sources import BUILT_IN
+
+PAGES = (".html", ".htm")
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = one_line_parser(__doc__)
+    parser.add_argument("photo", type=Path, help="the file of one photo")
+    parser.add_argument(
+        "--weights",
+        default=BUILT_IN,
+        help="a file or folder of weights of any common kind, or a name such as "
+        f"vit_b_16 or timm:NAME ({BUILT_IN})",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="page to write, .html (explorer.html, unless only --png is given)",
+    )
+    parser.add_argument(
+        "--png", type=Path, help=f"picture to write, {', '.join(PICTURES)}"
+    )
+    parser.add_argument(
+        "--layers",
+        type=whole_numbers,
+        help="layers to keep in the page, such as 1,6,12 (all)",
+    )
+    parser.add_argument(
+        "--layer",
+        type=int,
+        help="layer that the picture shows, and the page at first (the last)",
+    )
+    parser.add_argument("--head", type=int, help="the same of the head (mean of all)")
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="keep the whole photo, not only its central square",
+    )
+    parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
+    parser.add_argument(
+        "--num-heads", type=int, help="attention heads, where the weights do not tell"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the files of an earlier run"
+    )
+    args = parser.parse_args(argv)
+    if args.output is None and args.png is None:
+        args.output = Path("explorer.html")
+    return args
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Read a list such as 1,6,12."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of numbers such as 1,6,12"
+        ) from None
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Refuse, before any work, what cannot be or would replace a file."""
+    for name in ("top", "num_heads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} must be a positive integer, not {value}")
+    taken = {args.photo.resolve(), Path(args.weights).resolve()}
+    for flag, suffixes in (("output", PAGES), ("png", PICTURES)):
+        path = getattr(args, flag)
+        if path is None:
+            continue
+        if path.suffix.lower() not in suffixes:
+            raise InputError(
+                f"--{flag} must end in {', '.join(suffixes)}: {str(path)!r}"
+            )
+        check_file(f"--{flag}", path, taken, args.overwrite)
+        taken.add(path.resolve())
+
+
+def run(args: argparse.Namespace) -> None:
+    check_flags(args)
+    device = choose_device(args.device)
+    try:
+        found = read_pretrained(args.weights, args.num_heads)
+    except InputError as error:
+        raise named(args.weights, error) from None
+    layers, layer = choose_layers(found.config, args.layers, args.layer, args.head)
+    image = read_image(args.photo, found.config, args.whole)
+    fitted = add_head(resize_weights(found, tuple(image.shape[1:])))
+    try:
+        model, class_names = load_classifier(fitted, args.num_heads)
+    except InputError as error:
+        raise named(args.weights, error) from None
+    exploration = explore_image(
+        model.to(device),
+        image,
+        class_names,
+        title=printable(args.photo.name),
+        layers=layers if args.output else [layer],
+        start_layer=layer,
+        start_head=args.head,
+        top=args.top if has_head(found) else 0,
+    )
+    files = {}
+    if args.output:
+        files[args.output] = lambda path: write_page(path, exploration)
+    if args.png:
+        use_style()
+        figure = plot_explanation(image, exploration, layer, args.head)
+        files[args.png] = lambda path: figure.savefig(path, dpi=150)
+    write_files(files)
+    print_results(args, exploration, device, files)
+
+
+def named(weights: str, error: InputError) -> InputError:
+    """The same error, with the name of the weights."""
+    return InputError(f"{'' if weights in str(error) else f'{weights}: '}{error}")
+
+
+def print_results(
+    args: argparse.Namespace, exploration: Exploration, device, files
+) -> None:
+    about = exploration.description
+    height, width = about["image_size"]
+    print_table(
+        photo=printable(args.photo) + (", whole" if args.whole else ""),
+        weights=printable(args.weights),
+        model=f"{width} x {height} pixels, {about['rows']} x {about['columns']} "
+        f"patches, {about['depth']} layers of {about['heads']} heads",
+        device=device,
+    )
+    print()
+    for guess in about["predictions"]:
+        print(f"  {100 * guess['probability']:6.2f} %  {printable(guess['name'])}")
+    if not about["predictions"]:
+        print("  no predictions: the weights have no classification head")
+    print()
+    print_table(written=", ".join(f"{printable(path)}" for path in files))
+
+
+def main(argv: list[str] | None = None) -> int:
+    matplotlib.use("Agg")  # files only, no window
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
+    args = parse(argv)
+    try:
+        run(args)
+    except (InputError, OSError) as error:
+        print(f"explain.py: {printable(error)}", file=sys.stderr)
+        return 2
+    except torch.OutOfMemoryError:
+        print(
+            f"explain.py: this model needs more memory than {args.device} has: leave "
+            "out --whole, or choose --device cpu",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("\nexplain.py: stopped; nothing is written", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
