@@ -24,7 +24,7 @@ from going_modular.explaining import (
     resize_weights,
 )
 from going_modular.explorer.data import Exploration, explore_image
-from going_modular.explorer.page import write_page
+from going_modular.explorer.page import page
 from going_modular.outputs import check_file, write_files
 from going_modular.plots.explanation import plot_explanation
 from going_modular.plots.predictions import printable
@@ -143,7 +143,8 @@ def run(args: argparse.Namespace) -> None:
     )
     files = {}
     if args.output:
-        files[args.output] = lambda path: write_page(path, exploration)
+        text = page(exploration).encode()
+        files[args.output] = lambda path: path.write_bytes(text)
     if args.png:
         use_style()
         figure = plot_explanation(image, exploration, layer, args.head)
@@ -175,7 +176,7 @@ def print_results(
     if not about["predictions"]:
         print("  no predictions: the weights have no classification head")
     print()
-    print_table(written=", ".join(f"{printable(path)}" for path in files))
+    print_table(written=", ".join(map(printable, files)))
 
 
 def main(argv: list[str] | None = None) -> int:

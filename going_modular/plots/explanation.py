@@ -38,7 +38,7 @@ def class_token_maps(
         head: From 1; the mean of all heads if None.
 
     Returns:
-        "attention" of this layer and "rollout" up to it, to 1/510 of their maximum.
+        "attention" of this layer and "rollout" up to it, to 1/510 of each maximum.
     """
     e, place = exploration, exploration.description["layers"].index(layer)
     heads = slice(None) if head is None else slice(head - 1, head)
