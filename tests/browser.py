@@ -74,12 +74,13 @@ class ExplorerOnScreen:
     """An attention explorer in a page, as hands and eyes have it.
 
     Args:
-        page: Where it is, alone.
+        page: Where it is.
+        number: Which one, from 0, where there are several.
     """
 
-    def __init__(self, page: Page):
+    def __init__(self, page: Page, number: int = 0):
         self.page = page
-        self.root = page.locator(".ae-explorer")
+        self.root = page.locator(".ae-explorer").nth(number)
         self.stage = self.root.locator(".ae-stage")
 
     def ask(self, script: str, value=None):
