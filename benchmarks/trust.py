@@ -1,0 +1,178 @@
+"""Which maps point at what a prediction rests on: the deletion test for each kind.
+
+    python -m benchmarks.trust
+    python -m benchmarks.trust --output images/trust.png
+
+The built-in model classifies built-in test images. Patches are taken away in the order
+that a map gives them, highest or lowest first, and the probability of the predicted
+class is watched. Beside the maps of attention: the gradient times the input, and three
+orders that know nothing of the model (brightness, nearness to the centre, chance).
+A seed draws the images and the random orders. Patches go in three ways: their tokens
+are left out, or their pixels are painted grey or black.
+
+Prints two tables in Markdown, as mean and range over the seeds, and writes
+benchmarks/results/trust.json.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import torch
+from torch import Tensor
+
+from going_modular.attention_capture import capture
+from going_modular.attention_maps import (
+    attention_flow,
+    attention_from,
+    attention_rollout,
+    to_grid,
+)
+from going_modular.data_setup import ImageSet, load_builtin, normalise
+from going_modular.deletion import DeletionCurves, deletion_test
+from going_modular.helper_functions import plot_deletion_curves, use_style
+from going_modular.patch_embedding import patchify
+from going_modular.relevance import relevance
+from going_modular.utils import describe_machine
+from going_modular.vit import ViT
+
+OUTPUT = Path(__file__).parent / "results/trust.json"
+REMOVALS = {"tokens left out": None, "painted grey": 0.0, "painted black": -1.0}
+AREAS = {
+    "Area between lowest first and highest first": "area",
+    "Area between random order and highest first": "area_over_highest",
+}
+
+
+def gradient_times_input(model: ViT, x: Tensor) -> Tensor:
+    """Change of the predicted class's logit with each pixel, times the pixel.
+
+    Returns:
+        (B, N) sums over the pixels of each patch.
+    """
+    x = x.detach().requires_grad_()
+    (gradients,) = torch.autograd.grad(model(x).amax(1).sum(), x)
+    return patchify((gradients * x).detach(), model.config.patch_size).sum(2)  # (B, N)
+
+
+def make_maps(model: ViT, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Every kind of map of these images: (B, H/P, W/P) or (B, N) scores by name."""
+    grid = rows, columns = model.config.grid_shape
+    attention = capture(model, x).attention  # (L, B, nh, T, T)
+    down = torch.arange(rows) - (rows - 1) / 2
+    right = torch.arange(columns) - (columns - 1) / 2
+    nearness = -torch.hypot(down[:, None], right[None])  # (H/P, W/P)
+    flows = torch.stack([attention_flow(one) for one in attention.unbind(1)])  # (B, T)
+    return {
+        "class attention, last layer": attention_from(attention[-1].mean(1), grid),
+        "rollout": attention_from(attention_rollout(attention)[-1], grid),
+        "rollout, max, discard 0.9": attention_from(
+            attention_rollout(attention, "max", 0.9)[-1], grid
+        ),
+        "attention flow": to_grid(flows, grid),
+        "relevance": attention_from(relevance(model, x), grid),
+        "gradient times input": gradient_times_input(model, x),
+        "brightness": patchify(x, model.config.patch_size).mean(2),  # (B, N)
+        "nearness to the centre": nearness.expand(len(x), *grid),  # (B, H/P, W/P)
+        "chance": torch.rand(len(x), *grid, generator=generator),
+    }
+
+
+def run_seed(
+    model: ViT, data: ImageSet, seed: int, images: int, steps: int
+) -> dict[tuple[str, str], DeletionCurves]:
+    """The curves of one seed, by kind of removal and of map."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(data), generator=generator)[:images]
+    x = normalise(data.images[chosen], model.config.mean, model.config.std)
+    maps = make_maps(model, x, generator)
+    # One random order for all, so that they are compared with the same curve.
+    order = generator.get_state()
+    return {
+        (removal, name): deletion_test(
+            model, x, scores, steps=steps, fill=fill, generator=restored(order)
+        )
+        for removal, fill in REMOVALS.items()
+        for name, scores in maps.items()
+    }
+
+
+def restored(state: Tensor) -> torch.Generator:
+    generator = torch.Generator()
+    generator.set_state(state)
+    return generator
+
+
+def joined(runs: list[DeletionCurves]) -> DeletionCurves:
+    """The curves of all images of all seeds."""
+    return DeletionCurves(
+        runs[0].shares,
+        *(
+            torch.cat([getattr(run, kind) for run in runs], dim=1)
+            for kind in ("highest", "lowest", "random")
+        ),
+    )
+
+
+def markdown(cell: Callable[[str, str], str], names: list[str]) -> str:
+    """A table with a row for each map and a column for each kind of removal."""
+    lines = [["map", *REMOVALS]]
+    lines += [[name, *(cell(removal, name) for removal in REMOVALS)] for name in names]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--images", type=int, default=200, help="images of each seed")
+    parser.add_argument("--steps", type=int, default=7, help="steps to no patches")
+    parser.add_argument("--output", type=Path, help="draw the curves here, as PNG")
+    args = parser.parse_args()
+
+    start = time.perf_counter()
+    model = ViT.from_pretrained("built-in", quiet=True).eval()
+    _, data = load_builtin()
+    runs = []
+    for seed in args.seeds:
+        runs.append(run_seed(model, data, seed, args.images, args.steps))
+        print(f"seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+    names = list(dict.fromkeys(name for _, name in runs[0]))
+
+    figures = {**describe_machine(), **{k: v for k, v in vars(args).items()}}
+    figures["output"] = str(args.output)
+    for title, area in AREAS.items():
+        found = {key: [getattr(run[key], area) for run in runs] for key in runs[0]}
+
+        def cell(removal: str, name: str, found=found) -> str:
+            values = found[removal, name]
+            mean = sum(values) / len(values)
+            return f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
+
+        print(f"\n{title}:\n\n{markdown(cell, names)}")
+        figures[title] = {
+            removal: {name: found[removal, name] for name in names}
+            for removal in REMOVALS
+        }
+    figures["seconds"] = round(time.perf_counter() - start)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps(figures, indent=1) + "\n")
+    if args.output:
+        matplotlib.use("Agg")
+        use_style()
+        removal = next(iter(REMOVALS))
+        figure = plot_deletion_curves(
+            {name: joined([run[removal, name] for run in runs]) for name in names}
+        )
+        figure.suptitle("Does the prediction rest on the patches that a map points at?")
+        figure.savefig(args.output)
+
+
+if __name__ == "__main__":
+    main()
