@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from notebook_files import ROOT
 
 __all__ = ["JupyterLab", "start_lab", "write_notebook"]
+
+ROOT = Path(__file__).parents[1]
 
 # No question about news, no look for updates.
 QUIET = {"fetchNews": "false", "checkForUpdates": False}
@@ -42,7 +43,7 @@ class JupyterLab:
 def write_notebook(path: Path, *cells: str) -> None:
     """Write a notebook of code cells, not yet run."""
     notebook = nbformat.v4.new_notebook(
-        cells=list(map(nbformat.v4.new_code_cell, cells))
+        cells=[nbformat.v4.new_code_cell(source.strip()) for source in cells]
     )
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, path)

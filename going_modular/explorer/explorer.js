@@ -5,6 +5,7 @@
 
 const HINTS = {
   free: "Point at a patch, or use Tab and the arrow keys. A click pins it.",
+  touch: "Tap a patch.",
   pinned: "Pinned. Click it again, or press Escape, to let it go.",
 };
 const VIEWS = {
@@ -222,7 +223,8 @@ export function mount(root, description, arrays, onChange) {
   const explorer = element("div", { className: "explorer" },
     element("h2", {}, description.title || "Where does it look?"),
     element("div", { className: "columns" },
-      element("div", {}, stage, classToken, legend, scaleName, summary, live, hint),
+      element("div", {}, stage, classToken, legend, scaleName,
+        element("div", { className: "words" }, summary, live), hint),
       element("div", {}, controls, makePredictions(description.predictions))),
     note);
   // JupyterLab has shortcuts of its own on arrows, Enter and Escape.
@@ -243,6 +245,7 @@ export function mount(root, description, arrays, onChange) {
   for (let i = 0; i < 256; i++) paint(rampPixels.data, i, i);
   ramp.putImageData(rampPixels, 0, 0);
 
+  const touched = matchMedia("(pointer: coarse)").matches;
   let selected = cells[0]; // the cell that Tab reaches
   selected.tabIndex = 0;
   let speaking;
@@ -267,7 +270,7 @@ export function mount(root, description, arrays, onChange) {
     top.textContent = format(highest, plain) + (fixed === null ? "" : " and more");
     scaleName.textContent = scale;
     summary.textContent = describe();
-    hint.textContent = pinned ? HINTS.pinned : HINTS.free;
+    hint.textContent = HINTS[pinned ? "pinned" : touched ? "touch" : "free"];
     select(onClass ? null : cells[row * columns + column]);
   }
 
@@ -303,7 +306,7 @@ export function mount(root, description, arrays, onChange) {
       return `${own ? "itself" : name(r, c)} (${format(numbers[j], plain)})`;
     });
     const one = head && view !== "rollout";
-    const where = one ? `head ${head}` : `mean of ${heads} heads`;
+    const where = one ? `head ${head}` : `mean of ${heads} head${heads > 1 ? "s" : ""}`;
     return `${says(who, layer)} ${found.join(", ")}; class token `
       + `${format(numbers[0], plain)}. Layer ${layer}, ${where}.`;
   }

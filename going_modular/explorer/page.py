@@ -45,7 +45,12 @@ main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
 # Runs behind explorer.js, in the same script.
 START = """
 const part = (name) => document.getElementById(name).textContent;
-const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+function decode(text) {
+  const characters = atob(text);
+  const decoded = new Uint8Array(characters.length);
+  for (let i = 0; i < decoded.length; i++) decoded[i] = characters.charCodeAt(i);
+  return decoded;
+}
 const description = JSON.parse(part("description"));
 const arrays = {};
 for (const name of JSON.parse(part("names"))) arrays[name] = decode(part(name));

@@ -1,0 +1,100 @@
+"""How fast the attention explorer answers a pointer, and how large its page is.
+
+    python -m benchmarks.explorer
+
+ViT-B/16 with random weights: 197 tokens, 12 layers, 12 heads, the mean of heads shown.
+In a real browser:
+
+- redraw: each of the 196 patches becomes the query, and the style and layout that
+  follow are forced, so that all work but painting is inside the time;
+- frames: the pointer crosses all patches, and the time from each frame to the next is
+  taken meanwhile. At 60 frames a second it is 16.7 ms.
+
+Writes benchmarks/results/explorer.json.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from going_modular.config import ViTConfig
+from going_modular.data_setup import load_photo
+from going_modular.explorer.data import explore_image
+from going_modular.explorer.page import write_page
+from going_modular.explorer.widget import VIEWS
+from going_modular.utils import describe_machine
+from going_modular.vit import ViT
+from tests.browser import ExplorerOnScreen, find_browser, open_browser, open_file
+
+OUTPUT = Path(__file__).parent / "results/explorer.json"
+
+REDRAW = """(handle, view) => {
+  handle.set({ view });
+  const times = [];
+  for (let row = 0; row < 14; row++) for (let column = 0; column < 14; column++) {
+    const start = performance.now();
+    handle.set({ row, column });
+    document.body.getBoundingClientRect();
+    times.push(performance.now() - start);
+  }
+  return times;
+}"""
+WATCH = """() => {
+  globalThis.frames = [];
+  const note = (time) => { frames.push(time); requestAnimationFrame(note); };
+  requestAnimationFrame(note);
+}"""
+
+
+def summary(times: list[float]) -> dict[str, float]:
+    """Milliseconds: mean, median and greatest."""
+    return {
+        "mean_ms": round(statistics.mean(times), 3),
+        "median_ms": round(statistics.median(times), 3),
+        "greatest_ms": round(max(times), 3),
+    }
+
+
+def measure(page) -> dict:
+    shown = ExplorerOnScreen(page)
+    results = {}
+    for view in VIEWS:
+        shown.ask(REDRAW, view)  # warms the compiler up
+        results[f"redraw, {view}"] = summary(shown.ask(REDRAW, view))
+    page.evaluate(WATCH)
+    left, top = shown.centre(0, 0)
+    right, bottom = shown.centre(13, 13)
+    for row in range(14):
+        y = top + row * (bottom - top) / 13
+        page.mouse.move(left, y)
+        page.mouse.move(right, y, steps=42)
+    frames = page.evaluate("frames")
+    intervals = [b - a for a, b in zip(frames, frames[1:], strict=False)]
+    return {**results, "frames": {"count": len(intervals), **summary(intervals)}}
+
+
+def main() -> None:
+    browser_path = find_browser() or sys.exit("no Chromium or Chrome on the PATH")
+    torch.manual_seed(0)
+    model = ViT(ViTConfig.from_variant("B/16")).eval()
+    names = [f"class {i}" for i in range(1000)]
+    exploration = explore_image(model, load_photo("chelsea"), names)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "explorer.html"
+        write_page(path, exploration)
+        results = {**describe_machine(), "bytes": path.stat().st_size}
+        with open_browser(browser_path) as browser:
+            results["browser"] = browser.version
+            page = open_file(browser, path, viewport=dict(width=1000, height=900))
+            results.update(measure(page))
+    for name, value in results.items():
+        print(f"{name:24} {value}")
+    OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
