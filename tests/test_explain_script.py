@@ -395,6 +395,8 @@ def test_odd_file_names_break_nothing(name, folder, weights, capsys):
     argv = ["--weights", weights, "--png", "p.png", "--output", "p.html", "--", name]
     printed = explained(capsys, *argv)
     assert "\x1b" not in printed
+    title = read_page(folder / "p.html")[0]["title"]
+    assert title.isprintable() and (title == name or not name.isprintable())
     text = (folder / "p.html").read_text("utf-8")
     # The names of photo and classes open and close no element.
     assert text.count("<script") == text.count("</script>")
