@@ -40,7 +40,7 @@ def take(page: Page, name: str, **options) -> None:
 
 
 def take_page(browser: Browser, path: Path) -> None:
-    size = dict(width=960, height=770)
+    size = dict(width=1024, height=770)
     page = open_file(browser, path, viewport=size, device_scale_factor=1.5)
     shown = ExplorerOnScreen(page)
     shown.choose("5", group="Layer")

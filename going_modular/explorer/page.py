@@ -39,7 +39,7 @@ Nothing is fetched, and nothing leaves this page.</noscript></main>
 PAGE_STYLE = """
 body { margin: 0; background: #fff; }
 @media (prefers-color-scheme: dark) { body { background: #16181d; } }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+main { max-width: 64rem; margin: 0 auto; padding: 1rem; }
 """
 
 # Runs behind explorer.js, in the same script.
