@@ -5,8 +5,9 @@
 
 The built-in model classifies built-in test images. Patches are taken away in the order
 that a map gives them, highest or lowest first, and the probability of the predicted
-class is watched. Beside the maps of attention: the gradient times the input, and three
-orders that know nothing of the model (brightness, nearness to the centre, chance).
+class is watched. Beside the maps of attention (rollout also with the greatest of the
+heads and its smallest 0.9 discarded): the gradient times the input, and three orders
+that know nothing of the model: brightness, nearness to the centre, chance.
 A seed draws the images and the random orders. Patches go in three ways: their tokens
 are left out, or their pixels are painted grey or black.
 
@@ -67,9 +68,9 @@ def make_maps(model: ViT, x: Tensor, generator: torch.Generator) -> dict[str, Te
     nearness = -torch.hypot(down[:, None], right[None])  # (H/P, W/P)
     flows = torch.stack([attention_flow(one) for one in attention.unbind(1)])  # (B, T)
     return {
-        "class attention, last layer": attention_from(attention[-1].mean(1), grid),
+        "attention, last layer": attention_from(attention[-1].mean(1), grid),
         "rollout": attention_from(attention_rollout(attention)[-1], grid),
-        "rollout, max, discard 0.9": attention_from(
+        "rollout (max, 0.9)": attention_from(
             attention_rollout(attention, "max", 0.9)[-1], grid
         ),
         "attention flow": to_grid(flows, grid),
@@ -135,6 +136,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=7, help="steps to no patches")
     parser.add_argument("--output", type=Path, help="draw the curves here, as PNG")
     args = parser.parse_args()
+    for name in ("images", "steps"):
+        if getattr(args, name) < 1:
+            value = getattr(args, name)
+            parser.error(f"--{name} must be a positive integer, not {value}")
+    if args.output and not (
+        args.output.suffix == ".png" and args.output.parent.is_dir()
+    ):
+        parser.error(f"--output must be a .png in a folder that exists: {args.output}")
 
     start = time.perf_counter()
     model = ViT.from_pretrained("built-in", quiet=True).eval()
@@ -145,8 +154,8 @@ def main() -> None:
         print(f"seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     names = list(dict.fromkeys(name for _, name in runs[0]))
 
-    figures = {**describe_machine(), **{k: v for k, v in vars(args).items()}}
-    figures["output"] = str(args.output)
+    figures = {**describe_machine(), "seeds": args.seeds}
+    figures |= {"images": args.images, "steps": args.steps}
     for title, area in AREAS.items():
         found = {key: [getattr(run[key], area) for run in runs] for key in runs[0]}
 
@@ -170,7 +179,8 @@ def main() -> None:
         figure = plot_deletion_curves(
             {name: joined([run[removal, name] for run in runs]) for name in names}
         )
-        figure.suptitle("Does the prediction rest on the patches that a map points at?")
+        question = "Does the prediction rest on the patches that a map points at?"
+        figure.legends[0].set_title(question, prop={"size": 10})
         figure.savefig(args.output)
 
 
