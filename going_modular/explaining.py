@@ -16,7 +16,7 @@ from going_modular.attention_capture import check_layer
 from going_modular.config import ViTConfig
 from going_modular.explorer.data import check_head
 from going_modular.image_fitting import fit_images
-from going_modular.photo_folders import read_photo
+from going_modular.photo_folders import read_photo, to_8_bits
 from going_modular.predictions import reason
 from going_modular.utils import InputError
 from going_modular.vit import make_head
@@ -69,7 +69,7 @@ def read_image(path: Path, config: ViTConfig, whole: bool = False) -> Tensor:
 def read_upright(path: Path) -> Image.Image:
     """Read a photo in its full size, turned as its camera was held."""
     with Image.open(path) as photo:
-        return ImageOps.exif_transpose(photo).convert("RGB")
+        return to_8_bits(ImageOps.exif_transpose(photo)).convert("RGB")
 
 
 def to_tensor(photo: Image.Image, image_shape: tuple[int, int]) -> Tensor:

@@ -8,6 +8,7 @@ from going_modular.plots.attention import (
     plot_layers_by_heads,
     plot_maps_of_images,
 )
+from going_modular.plots.explanation import plot_explanation
 from going_modular.plots.images import (
     plot_channel_histograms,
     plot_classes,
@@ -60,6 +61,7 @@ __all__ = [
     "plot_confusion_matrix",
     "plot_cosine_maps",
     "plot_deletion_curves",
+    "plot_explanation",
     "plot_figure_7",
     "plot_heatmap",
     "plot_heatmaps",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -12,7 +13,14 @@ from torch import Tensor
 from going_modular.data_setup import ImageSet, square_tensor
 from going_modular.utils import InputError
 
-__all__ = ["MOST_BYTES", "decode_all", "load_folder", "read_photo", "split"]
+__all__ = [
+    "MOST_BYTES",
+    "decode_all",
+    "load_folder",
+    "read_photo",
+    "split",
+    "to_8_bits",
+]
 
 MOST_BYTES = 8 * 10**9  # images are held in memory
 
@@ -133,7 +141,15 @@ def read_photo(path: Path, image_size: int) -> Tensor:
     """Read one photo, upright, as a (3, image_size, image_size) uint8 square."""
     with Image.open(path) as photo:
         photo.draft("RGB", (image_size, image_size))  # decodes large JPEGs smaller
-        return square_tensor(ImageOps.exif_transpose(photo), image_size)
+        return square_tensor(to_8_bits(ImageOps.exif_transpose(photo)), image_size)
+
+
+def to_8_bits(photo: Image.Image) -> Image.Image:
+    """Scale greys of 16 bits, which Pillow would clip to white; leave the rest."""
+    if not photo.mode.startswith("I"):
+        return photo
+    greys = np.asarray(photo).clip(0, 65535) / 257
+    return Image.fromarray(greys.round().astype(np.uint8))
 
 
 def decode_all(

@@ -28,6 +28,11 @@ def read_hints(about: dict, form: Format, headless: bool) -> dict:
     if form is FORMATS["timm"] and headless:  # DINO's and DINOv2's backbones
         hints |= IMAGENET
     config, pixels = about.get("config", {}), about.get("preprocessor", {})
+    if config.get("global_pool", "token") not in ("token", ""):  # timm
+        raise InputError(
+            f"config.json has global_pool {config['global_pool']!r}: these weights "
+            "predict from all patches, the paper's model from its class token"
+        )
     try:
         if "pretrained_cfg" in config:  # timm
             hints |= {k: tuple(config["pretrained_cfg"][k]) for k in ("mean", "std")}

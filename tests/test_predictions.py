@@ -13,6 +13,7 @@ from torchvision import transforms
 from going_modular.checkpoint import save_model
 from going_modular.config import ViTConfig
 from going_modular.helper_functions import plot_predictions, use_style
+from going_modular.photo_folders import read_photo
 from going_modular.plots.predictions import MOST_GUESSES, printable
 from going_modular.predictions import (
     Guess,
@@ -356,3 +357,11 @@ def test_odd_names_are_drawn_as_they_are_and_inside_the_picture(name, tmp_path):
 def test_printable_keeps_letters_and_escapes_what_moves_the_cursor():
     assert printable("Rückenfrei 名前 $x$") == "Rückenfrei 名前 $x$"
     assert printable("a\nb\x1b[2J\u202e\udcff") == "a\\nb\\x1b[2J\\u202e\\udcff"
+
+
+def test_greys_of_16_bits_keep_their_brightness(tmp_path):
+    """Pillow alone would clip them to white."""
+    greys = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(greys).save(tmp_path / "deep.png")
+    image = read_photo(tmp_path / "deep.png", 8)
+    assert (image - torch.from_numpy(greys / 257)).abs().max() <= 0.5

@@ -1,5 +1,6 @@
 """Weights of each library give that library's own numbers, here and back again."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -493,6 +494,18 @@ def test_other_activations_are_refused(tmp_path):
     save_pretrained(transformers_vit(WIDE, hidden_act="quick_gelu"), tmp_path)
     with pytest.raises(InputError, match="'quick_gelu': our MLP has GELU only"):
         read_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("pool", ["avg", "map"])
+def test_models_that_pool_all_patches_are_refused(tmp_path, pool):
+    save_file(timm_vit(WIDE).state_dict(), tmp_path / "model.safetensors")
+    pixels = {"mean": [0.5], "std": [0.5]}
+    notes = {"architecture": "vit", "global_pool": "token", "pretrained_cfg": pixels}
+    (tmp_path / "config.json").write_text(json.dumps(notes))
+    read_pretrained(tmp_path, num_heads=4)
+    (tmp_path / "config.json").write_text(json.dumps({**notes, "global_pool": pool}))
+    with pytest.raises(InputError, match=f"global_pool '{pool}'"):
+        read_pretrained(tmp_path, num_heads=4)
 
 
 # The report

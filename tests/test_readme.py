@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from notebook_files import NOTEBOOKS, ROOT
 
+import explain
 import predict
 import train
 import train_transferlearning
@@ -26,7 +27,9 @@ def blocks(language: str) -> list[str]:
 LINES = "".join(blocks("bash")).splitlines()
 COMMANDS = [line.split("  #")[0].strip() for line in LINES]
 TRAIN_COMMANDS = [c for c in COMMANDS if "train.py" in c]
-OTHER_COMMANDS = [c for c in COMMANDS if "transferlearning" in c or "predict" in c]
+OTHER_COMMANDS = [
+    c for c in COMMANDS if re.search("transferlearning|predict|explain", c)
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,7 @@ def workspace(tmp_path_factory):
             Image.new("RGB", (80, 70), colour).save(
                 folder / "path/to/photos" / name / f"{i}.jpg"
             )
+    Image.new("RGB", (80, 40), (9, 200, 9)).save(folder / "photo.jpg")
     return folder
 
 
@@ -57,15 +61,16 @@ def test_training_commands_run_as_written_on_a_small_model(
 
 
 @pytest.mark.parametrize("command", OTHER_COMMANDS)
-def test_transfer_and_prediction_commands_run_as_written(
-    command, workspace, monkeypatch
-):
+def test_other_commands_run_as_written(command, workspace, monkeypatch):
     """As written, but for few steps."""
     monkeypatch.chdir(workspace)
     _, script, *flags = shlex.split(command)
     if script == "predict.py":
         assert predict.main(flags) == 0
         assert (workspace / "guesses.png").exists()
+        return
+    if script == "explain.py":
+        assert explain.main(flags) == 0
         return
     assert script == "train_transferlearning.py"
     assert train_transferlearning.main([*flags, "--epochs", "1", "--shots", "2"]) == 0

@@ -39,6 +39,14 @@ def seed_second_modules(notebook: Path) -> None:
             (PACKAGE / f"{name}.py").write_text(seed)
 
 
+def end_second_modules(notebook: Path) -> None:
+    """End them with a newline, which nbdev leaves out."""
+    for name, (owner, _) in SECOND_MODULES.items():
+        if notebook.stem == owner:
+            path = PACKAGE / f"{name}.py"
+            path.write_text(path.read_text().rstrip() + "\n")
+
+
 def main() -> None:
     chosen = [Path(name).resolve() for name in sys.argv[1:]]
     if not chosen:
@@ -49,6 +57,7 @@ def main() -> None:
     for notebook in chosen:
         seed_second_modules(notebook)
         nb_export(notebook, lib_path=PACKAGE)
+        end_second_modules(notebook)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def draw_map(
     rows, columns = values.shape
     extent = (0, width, height, 0)
     ax.imshow(to_picture(image), extent=extent)
-    values = values.detach().cpu().float()
+    values = values.detach().cpu().float().numpy()
     shown = ax.imshow(values, extent=extent, alpha=alpha, vmin=0, vmax=greatest)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
