@@ -226,4 +226,4 @@ def test_classes_that_are_not_there_are_refused(model, x, c):
 @pytest.mark.parametrize("classes", [[3], [1, 2, 3]])
 def test_fewer_or_more_classes_than_images_are_refused(model, x, classes):
     with pytest.raises((ValueError, RuntimeError)):
-        relevance(model, x, torch.tensor(classes))
+        attention_gradients(model, x, torch.tensor(classes))
