@@ -11,12 +11,17 @@ from going_modular.multihead_self_attention import (
     MultiheadSelfAttention,
     attention_with_weights,
 )
+from going_modular.transformer_encoder import TransformerEncoderBlock
 from going_modular.utils import InputError
 from going_modular.vit import ViT
 
 __all__ = ["KINDS", "Captured", "capture", "check_layer"]
 
 KINDS = ("attention", "queries", "keys", "values", "hidden")
+OTHER_PATH = (
+    "an attention layer went another way than notebook 03's, or passed on something "
+    "else than A v: its weights are not those of Equation 6"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,25 +62,27 @@ def watch_attention(msa: MultiheadSelfAttention, keep: Callable) -> list:
     Returns:
         The hooks, to be removed.
     """
-    expected = []
+    found = []
+    if not isinstance(msa, MultiheadSelfAttention):
+        raise RuntimeError(OTHER_PATH)
 
     def after_qkv(layer, inputs, output: Tensor) -> None:
         qkv = at_least_float32(output).unflatten(-1, (3, msa.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, dh)
         with torch.autocast(output.device.type, enabled=False):
             sa, attention = attention_with_weights(q, k, v)
-        expected.append(sa.transpose(1, 2).flatten(2))  # (B, T, D)
-        keep(attention=attention, queries=q, keys=k, values=v)
+        sa = sa.transpose(1, 2).flatten(2)  # (B, T, D)
+        found.append((sa, dict(attention=attention, queries=q, keys=k, values=v)))
 
     def before_out(layer, inputs) -> None:
         (heads,) = inputs  # (B, T, D)
+        if len(found) != 1:
+            raise RuntimeError(OTHER_PATH)
+        sa, tensors = found.pop()
         half_the_digits = torch.finfo(heads.dtype).eps ** 0.5
-        gap = (heads - expected.pop()).abs().max()
-        if not gap <= half_the_digits * heads.abs().max():
-            raise RuntimeError(
-                "an attention layer passed on something else than A v, so its weights "
-                "are not those of Equation 6: capture needs the layer of notebook 03"
-            )
+        if not (heads - sa).abs().max() <= half_the_digits * heads.abs().max():
+            raise RuntimeError(OTHER_PATH)
+        keep(**tensors)
 
     return [
         msa.qkv.register_forward_hook(after_qkv),
@@ -86,7 +93,8 @@ def watch_attention(msa: MultiheadSelfAttention, keep: Callable) -> list:
 def watch_tokens(block: nn.Module, keep: Callable):
     """Hook a block: keep the tokens that leave it."""
 
-    def after_block(block, inputs, z: Tensor) -> None:
+    def after_block(block, inputs, output) -> None:
+        z = output[0] if isinstance(output, tuple) else output  # (B, T, D)
         keep(hidden=at_least_float32(z))
 
     return block.register_forward_hook(after_block)
@@ -100,8 +108,8 @@ def at_least_float32(x: Tensor) -> Tensor:
 def capture(
     model: nn.Module,
     x: Tensor,
-    layers: Iterable[int] | None = None,
-    kinds: Iterable[str] = ("attention",),
+    layers: Iterable[int] | int | None = None,
+    kinds: Iterable[str] | str = "attention",
     device: str | torch.device = "cpu",
 ) -> Captured:
     """Predict, and keep what passes through the model's blocks.
@@ -112,8 +120,8 @@ def capture(
     Args:
         model: A `ViT`, also compiled or wrapped for several processes.
         x: (B, C, H, W) images on the model's device.
-        layers: The layers to keep, from 1; all of them if None.
-        kinds: What to keep of each: some of `KINDS`.
+        layers: The layers to keep, from 1, or one of them; all if None.
+        kinds: What to keep of each: some of `KINDS`, or one.
         device: Where to keep it. Each layer goes there before the next one runs.
 
     Raises:
@@ -122,13 +130,20 @@ def capture(
     """
     vit = find_vit(model)
     depth = len(vit.encoder.blocks)
-    layers = tuple(range(1, depth + 1) if layers is None else dict.fromkeys(layers))
-    kinds = tuple(kinds)
+    if layers is None:
+        layers = range(1, depth + 1)
+    layers = tuple(dict.fromkeys([layers] if isinstance(layers, int) else layers))
+    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     check_choice(layers, kinds, depth)
     kept, filled, hooks = {}, set(), []
 
     def keep_at(place: int, **tensors: Tensor) -> None:
         for kind in set(tensors) & set(kinds):
+            if (kind, place) in filled:
+                raise RuntimeError(
+                    f"layer {layers[place]} ran twice in one pass: capture one pass "
+                    "of a model whose layers are its own"
+                )
             if kind not in kept:
                 shape = (len(layers), *tensors[kind].shape)
                 kept[kind] = tensors[kind].new_empty(shape, device=device)
@@ -138,6 +153,8 @@ def capture(
     try:
         for place, layer in enumerate(layers):
             block, keep = vit.encoder.blocks[layer - 1], partial(keep_at, place)
+            if not isinstance(block, TransformerEncoderBlock):
+                raise RuntimeError(f"layer {layer} is no block of notebook 05")
             if set(kinds) != {"hidden"}:
                 hooks += watch_attention(block.msa_block.msa, keep)
             if "hidden" in kinds:

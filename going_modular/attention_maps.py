@@ -139,6 +139,8 @@ def attention_flow(attention: Tensor) -> Tensor:
 
     Source: Abnar and Zuidema, arXiv 2005.00928, "attention flow".
     """
+    if attention.ndim != 4:
+        raise ValueError(f"one image, (L, nh, T, T), not {tuple(attention.shape)}")
     L, _, T, _ = attention.shape
     unit = 2**24  # the solver takes whole numbers
     capacities = (attention.mean(1).cpu() + torch.eye(T)) / 2  # (L, T, T)
@@ -176,13 +178,14 @@ def mean_attention_distance(
     """
     rows, columns = grid_shape
     centres = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))  # (N, 2)
-    centres = patch_size * centres.to(attention)
-    distances = torch.cdist(centres, centres)  # (N, N)
+    centres = patch_size * centres.double()
+    distances = torch.cdist(centres, centres).to(attention)  # (N, N)
     weights = attention[..., 1:, 1:]  # (..., nh, N, N)
     if weights.shape[-1] != len(centres):
         to_grid(attention[..., 0], grid_shape)  # says so
     if renormalise:
-        weights = weights / weights.sum(-1, keepdim=True)
+        total = weights.sum(-1, keepdim=True)
+        weights = weights / total.clamp(min=torch.finfo(total.dtype).tiny)
     return (weights * distances).sum(-1).mean(-1)  # (..., nh)
 
 

@@ -28,11 +28,23 @@ def probability_without(
 
     Returns:
         (B,) probabilities.
+
+    Raises:
+        ValueError: A shape is wrong, or a patch is named twice.
     """
     embedding = model.patch_embedding
+    if tuple(x.shape[1:]) != embedding.input_shape:
+        expected = ", ".join(map(str, embedding.input_shape))
+        raise ValueError(
+            f"expected images of shape (B, {expected}), got {tuple(x.shape)}"
+        )
+    if not len(removed) == len(classes) == len(x):
+        raise ValueError("each image needs its class and its patches to remove")
     x_p = patchify(x, model.config.patch_size)  # (B, N, P*P*C)
     gone = torch.zeros(x_p.shape[:2], dtype=torch.bool, device=x.device)
-    gone.scatter_(1, removed.to(x.device), True)  # noqa: FBT003
+    gone.scatter_(1, removed.to(x.device), True)
+    if (gone.sum(1) != removed.shape[1]).any():
+        raise ValueError("a patch can be removed only once")
     if fill is not None:
         z = embedding.embed(x_p.masked_fill(gone[..., None], fill))  # (B, T, D)
     else:
@@ -96,11 +108,16 @@ def deletion_test(
         fill: As for `probability_without`.
         generator: Of the random order.
 
+    Raises:
+        ValueError: A shape is wrong, or a score is not finite.
+
     Source: Samek et al., arXiv 1509.06321 (patches removed by rank, area between
     the curves); Chefer et al., arXiv 2103.15679, section 4 (for Transformers).
     """
     scores = scores.flatten(1).cpu()  # (B, N)
-    B, N = scores.shape
+    B, N = len(x), model.config.num_patches
+    if tuple(scores.shape) != (B, N) or not scores.isfinite().all():
+        raise ValueError(f"expected {B} x {N} finite scores, one a patch and image")
     if classes is None:
         with torch.no_grad():
             classes = model(x).argmax(1)

@@ -16,7 +16,7 @@ def principal_components(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     Args:
         x: (n, d) rows.
-        count: How many directions.
+        count: How many directions, at most n or d.
 
     Returns:
         (count, d) directions of length one, and each one's share of the variance. The
@@ -35,6 +35,10 @@ def filter_components(model: ViT, count: int = 28) -> tuple[Tensor, Tensor]:
 
     Each of E's D columns is a filter: a picture of a patch's size that patches are
     multiplied with.
+
+    Args:
+        model: The model.
+        count: How many, at most P*P*C.
 
     Returns:
         (count, C, P, P) components and each one's share of the variance.

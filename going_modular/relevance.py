@@ -25,7 +25,7 @@ def attention_gradients(
         Attention and its gradients, each (L, B, nh, T, T).
 
     Raises:
-        ValueError: There is no such class.
+        ValueError: There is no such class, or not one for each image.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()  # so that frozen models have gradients too
@@ -33,6 +33,8 @@ def attention_gradients(
         if classes is None:
             classes = logits.argmax(1)
         K = logits.shape[1]
+        if len(classes) != len(x):
+            raise ValueError(f"{len(classes)} classes for {len(x)} images")
         for c in classes.tolist():
             if c not in range(K):
                 raise ValueError(f"no class {c}: this model has classes 0 to {K - 1}")
@@ -59,7 +61,7 @@ def relevance(model: ViT, x: Tensor, classes: Tensor | None = None) -> Tensor:
     """
     attention, gradients = attention_gradients(model, x, classes)
     weighted = (gradients * attention).clamp(min=0).mean(2)  # (L, B, T, T)
-    R = torch.eye(weighted.shape[-1], device=x.device).expand_as(weighted[0])
+    R = torch.eye(weighted.shape[-1]).to(weighted).expand_as(weighted[0])
     for layer in weighted:
         R = R + layer @ R
     return R
