@@ -348,7 +348,6 @@ export function mount(root, description, arrays, onChange) {
   let pointer, frame; // the latest of the moves since the last frame
 
   grid.addEventListener("pointermove", (event) => {
-    if (state.pinned) return;
     pointer = event;
     frame ??= requestAnimationFrame(() => {
       frame = undefined;
