@@ -1,20 +1,17 @@
 """One image, one model: what the attention explorer shows, in few bytes."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from going_modular.attention_capture import capture, check_layer
 from going_modular.attention_maps import attention_rollout
 from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
+from going_modular.explorer.pictures import to_data_url, viridis
 from going_modular.explorer.quantisation import quantise, rounding_errors
 from going_modular.utils import InputError
 from going_modular.vit import ViT
@@ -186,18 +183,3 @@ def check_head(head: int, num_heads: int) -> None:
 def writable(text: str) -> str:
     """The text with "?" for what no UTF-8 file can hold, as in odd file names."""
     return str(text).encode("utf-8", "replace").decode()
-
-
-def to_data_url(image: Tensor) -> str:
-    """A (C, H, W) uint8 image as the address of a PNG that is its own file."""
-    array = image.cpu().permute(1, 2, 0).numpy()  # (H, W, C)
-    picture = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def viridis() -> str:
-    """The 256 colours of viridis, six hexadecimal digits each, in one string."""
-    colours = matplotlib.colormaps["viridis"](np.arange(256), bytes=True)  # (256, 4)
-    return colours[:, :3].tobytes().hex()
