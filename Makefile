@@ -40,10 +40,14 @@ notebooks: $(READY)  ## Run every notebook anew and store its outputs
 
 figures: $(READY)  ## Draw the pictures of README anew
 	$(RUN) tools/make_figures.py
+	$(RUN) -m tools.make_screenshots
 
-bench: $(READY)  ## Compare recipes, and loading with torch's: a quarter of an hour
+bench: $(READY)  ## Run every benchmark: half an hour
 	$(RUN) -m benchmarks.recipes
 	$(RUN) -m benchmarks.loading
+	$(RUN) -m benchmarks.capturing
+	$(RUN) -m benchmarks.trust --output images/trust.png
+	$(RUN) -m benchmarks.explorer
 
 lint: $(READY)  ## Check style, in notebooks too
 	$(VENV)/bin/ruff check .

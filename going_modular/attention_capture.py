@@ -1,16 +1,12 @@
 """What a forward pass attends to, taken out of it while it predicts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from going_modular.multihead_self_attention import (
-    MultiheadSelfAttention,
-    attention_with_weights,
-)
+from going_modular.multihead_self_attention import MultiheadSelfAttention
 from going_modular.transformer_encoder import TransformerEncoderBlock
 from going_modular.utils import InputError
 from going_modular.vit import ViT
@@ -49,15 +45,39 @@ class Captured:
     hidden: Tensor | None = None
 
 
-def watch_attention(msa: MultiheadSelfAttention, keep: Callable) -> list:
+class Store:
+    """Where captured tensors go: one stack for each kind, a place for each layer."""
+
+    def __init__(self, layers: tuple[int, ...], kinds: tuple[str, ...], device):
+        self.layers, self.kinds, self.device = layers, kinds, device
+        self.stacks: dict[str, Tensor] = {}
+        self.filled: set[tuple[str, int]] = set()
+
+    def room(self, layer: int, kind: str, like: Tensor) -> Tensor:
+        """The place of a layer in a stack, with the shape of `like`."""
+        if kind not in self.stacks:
+            shape = (len(self.layers), *like.shape)
+            self.stacks[kind] = like.new_empty(shape, device=self.device)
+        return self.stacks[kind][self.layers.index(layer)]
+
+    def keep(self, layer: int, **tensors: Tensor) -> None:
+        for kind in set(tensors) & set(self.kinds):
+            if (kind, layer) in self.filled:
+                raise RuntimeError(
+                    f"layer {layer} ran twice in one pass: capture one pass of a model "
+                    "whose layers are its own"
+                )
+            self.filled.add((kind, layer))
+            room = self.room(layer, kind, tensors[kind])
+            if room.data_ptr() != tensors[kind].data_ptr():
+                room.copy_(tensors[kind])
+
+
+def watch_attention(msa: MultiheadSelfAttention, layer: int, store: Store) -> list:
     """Hook an attention layer: compute A from its q and k, and test it.
 
     The fused kernel never holds A. So A is computed beside it, in float32 or better,
     and what A makes of v must be what the layer goes on with.
-
-    Args:
-        msa: The layer.
-        keep: Called with attention, queries, keys and values.
 
     Returns:
         The hooks, to be removed.
@@ -66,23 +86,27 @@ def watch_attention(msa: MultiheadSelfAttention, keep: Callable) -> list:
     if not isinstance(msa, MultiheadSelfAttention):
         raise RuntimeError(OTHER_PATH)
 
-    def after_qkv(layer, inputs, output: Tensor) -> None:
+    def after_qkv(_, inputs, output: Tensor) -> None:
         qkv = at_least_float32(output).unflatten(-1, (3, msa.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, dh)
         with torch.autocast(output.device.type, enabled=False):
-            sa, attention = attention_with_weights(q, k, v)
-        sa = sa.transpose(1, 2).flatten(2)  # (B, T, D)
+            scores = (q / q.shape[-1] ** 0.5) @ k.mT  # (B, nh, T, T)
+            out = None  # on the same device, A is written straight into its place
+            if "attention" in store.kinds and scores.device == store.device:
+                out = store.room(layer, "attention", scores)
+            attention = torch.softmax(scores, dim=-1, out=out)
+            sa = attention @ v  # (B, nh, T, dh)
         found.append((sa, dict(attention=attention, queries=q, keys=k, values=v)))
 
-    def before_out(layer, inputs) -> None:
-        (heads,) = inputs  # (B, T, D)
+    def before_out(_, inputs) -> None:
         if len(found) != 1:
             raise RuntimeError(OTHER_PATH)
         sa, tensors = found.pop()
-        half_the_digits = torch.finfo(heads.dtype).eps ** 0.5
-        if not (heads - sa).abs().max() <= half_the_digits * heads.abs().max():
+        heads = inputs[0].unflatten(-1, (msa.num_heads, -1)).transpose(1, 2)
+        half_the_digits = torch.finfo(heads.dtype).eps ** 0.5  # heads (B, nh, T, dh)
+        if not greatest(sa.sub_(heads)) <= half_the_digits * greatest(heads):
             raise RuntimeError(OTHER_PATH)
-        keep(**tensors)
+        store.keep(layer, **tensors)
 
     return [
         msa.qkv.register_forward_hook(after_qkv),
@@ -90,14 +114,20 @@ def watch_attention(msa: MultiheadSelfAttention, keep: Callable) -> list:
     ]
 
 
-def watch_tokens(block: nn.Module, keep: Callable):
+def watch_tokens(block: nn.Module, layer: int, store: Store):
     """Hook a block: keep the tokens that leave it."""
 
-    def after_block(block, inputs, output) -> None:
+    def after_block(_, inputs, output) -> None:
         z = output[0] if isinstance(output, tuple) else output  # (B, T, D)
-        keep(hidden=at_least_float32(z))
+        store.keep(layer, hidden=at_least_float32(z))
 
     return block.register_forward_hook(after_block)
+
+
+def greatest(x: Tensor) -> Tensor:
+    """Greatest absolute value, in one pass."""
+    low, high = x.aminmax()
+    return torch.maximum(-low, high)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -135,42 +165,28 @@ def capture(
     layers = tuple(dict.fromkeys([layers] if isinstance(layers, int) else layers))
     kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     check_choice(layers, kinds, depth)
-    kept, filled, hooks = {}, set(), []
-
-    def keep_at(place: int, **tensors: Tensor) -> None:
-        for kind in set(tensors) & set(kinds):
-            if (kind, place) in filled:
-                raise RuntimeError(
-                    f"layer {layers[place]} ran twice in one pass: capture one pass "
-                    "of a model whose layers are its own"
-                )
-            if kind not in kept:
-                shape = (len(layers), *tensors[kind].shape)
-                kept[kind] = tensors[kind].new_empty(shape, device=device)
-            kept[kind][place] = tensors[kind]
-            filled.add((kind, place))
-
+    store, hooks = Store(layers, kinds, torch.device(device)), []
     try:
-        for place, layer in enumerate(layers):
-            block, keep = vit.encoder.blocks[layer - 1], partial(keep_at, place)
+        for layer in layers:
+            block = vit.encoder.blocks[layer - 1]
             if not isinstance(block, TransformerEncoderBlock):
                 raise RuntimeError(f"layer {layer} is no block of notebook 05")
             if set(kinds) != {"hidden"}:
-                hooks += watch_attention(block.msa_block.msa, keep)
+                hooks += watch_attention(block.msa_block.msa, layer, store)
             if "hidden" in kinds:
-                hooks.append(watch_tokens(block, keep))
+                hooks.append(watch_tokens(block, layer, store))
         with torch.compiler.set_stance("force_eager"):
             logits = model(x)
     finally:
         for hook in hooks:
             hook.remove()
-    for place, layer in enumerate(layers):
-        if not {(kind, place) for kind in kinds} <= filled:
+    for layer in layers:
+        if not {(kind, layer) for kind in kinds} <= store.filled:
             raise RuntimeError(
                 f"nothing came out of layer {layer}: the pass went around its block or "
                 "its attention layer, so there is nothing to show"
             )
-    return Captured(logits, layers, **kept)
+    return Captured(logits, layers, **store.stacks)
 
 
 def find_vit(model: nn.Module) -> ViT:

@@ -155,7 +155,9 @@ function makeStage({ image, image_size: [height, width], rows, columns }) {
   return { stage, canvas, cells, grid, outline };
 }
 
+/** The classes and their bars; nothing for a backbone, which has no head. */
 function makePredictions(predictions) {
+  if (!predictions.length) return "";
   const lines = predictions.map(({ name, probability }) => {
     const bar = element("div", { className: "bar" }, element("div"));
     bar.firstChild.style.width = `${100 * probability}%`;
