@@ -37,9 +37,9 @@ def draw_filters(ax: Axes, filters: Tensor, columns: int) -> None:
     greatest = pictures.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
     sheet = tile(pictures / greatest, columns)
     if filters.shape[1] == 1:
-        ax.imshow(sheet[..., 0], cmap="RdBu_r", vmin=-1, vmax=1)
+        ax.imshow(sheet[..., 0].numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     else:
-        ax.imshow(((sheet + 1) / 2).nan_to_num(1))
+        ax.imshow(((sheet + 1) / 2).nan_to_num(1).numpy())
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
@@ -47,7 +47,7 @@ def draw_filters(ax: Axes, filters: Tensor, columns: int) -> None:
 def draw_similarity(ax: Axes, similarity: Tensor, ticks: bool = True):
     """Show (r, c, r, c) cosines as r x c small maps, one a patch."""
     rows, columns = similarity.shape[:2]
-    sheet = tile(similarity.flatten(0, 1), columns)
+    sheet = tile(similarity.flatten(0, 1), columns).numpy()
     shown = ax.imshow(
         sheet, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="antialiased"
     )
@@ -77,7 +77,10 @@ def draw_distance(ax: Axes, distances: Tensor, uniform: float | None) -> None:
                 alpha=0.7, label="one head" if head == 0 else None)  # fmt: skip
     if uniform is not None:
         ax.axhline(uniform, color="0.4", linestyle="--", label="all patches alike")
-    ax.set(xlabel="depth (layer)", ylim=(0, 1.1 * max(distances.max(), uniform or 0)))
+    ax.set(
+        xlabel="depth (layer)",
+        ylim=(0, 1.1 * max(distances.max().item(), uniform or 0)),
+    )
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 
