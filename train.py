@@ -29,6 +29,7 @@ from going_modular.settings import (
     add_run_flags,
     choose_precision,
     one_line_parser,
+    run_options,
 )
 from going_modular.training_run import (
     print_summary,
@@ -140,11 +141,9 @@ def run(args: argparse.Namespace) -> None:
         schedule,
         train_batches,
         test_batches,
-        settings.epochs,
+        settings,
         checkpoint,
-        args.quiet,
-        clip_norm=settings.clip_norm,
-        label_smoothing=settings.label_smoothing,
+        **run_options(args),
         precision=choose_precision(settings.precision, device),
     )
     write_outputs(args.output, model, test_batches, results)

@@ -25,6 +25,7 @@ from going_modular.settings import (
     add_run_flags,
     choose_precision,
     one_line_parser,
+    run_options,
 )
 from going_modular.training_run import (
     print_summary,
@@ -132,16 +133,14 @@ def run(args: argparse.Namespace) -> None:
     if plan.shots:
         chosen = choose_shots(everything.labels, plan.shots, settings.seed)
         train_set = everything.subset(chosen)
-    training = set_up(plan, model, train_set, test_set, device)
+    parts = set_up(plan, model, train_set, test_set, device)
     results, seconds = train_with_checkpoints(
         args.output,
         plan.settings(),
-        **vars(training),
-        epochs=settings.epochs,
+        **vars(parts),
+        training=settings,
         checkpoint=checkpoint,
-        quiet=args.quiet,
-        clip_norm=settings.clip_norm,
-        label_smoothing=settings.label_smoothing,
+        **run_options(args),
         precision=choose_precision(settings.precision, device),
     )
     test_batches = image_batches(model, test_set, device)

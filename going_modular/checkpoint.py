@@ -3,7 +3,9 @@
 import json
 import os
 import warnings
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -17,6 +19,7 @@ from going_modular.vit import ViT
 __all__ = [
     "load_checkpoint",
     "load_model",
+    "previous",
     "read_notes",
     "save_checkpoint",
     "save_model",
@@ -37,23 +40,83 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
-def save_checkpoint(path: Path, **state) -> None:
-    """Save everything that a run needs to go on."""
-    write_file(path, lambda beside: torch.save(state, beside))
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the newest one is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def save_checkpoint(path: Path, state: dict) -> None:
+    """Save everything that a run needs to go on; keep the checkpoint before it.
+
+    Raises:
+        InputError: It cannot be written. The checkpoints that were there still are.
+    """
+    beside = path.with_name(f".{path.stem}.writing{path.suffix}")
+    try:
+        with open(beside, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            os.replace(path, previous(path))
+        os.replace(beside, path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch has its own for a full disk
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(
+            f"cannot write {path} ({why}); earlier checkpoints are as they were: make "
+            "room, then go on with --resume"
+        ) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's new names to the disk, where the system can."""
+    with suppress(OSError):  # not on Windows
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def load_checkpoint(path: Path) -> dict:
-    """Read a checkpoint of `save_checkpoint`; code in the file is never run."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # about foreign pickles
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"no checkpoint {path}: start without --resume") from None
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(
-            f"{path} is no checkpoint of this project ({type(error).__name__}): remove "
-            "it and start without --resume"
-        ) from None
+    """Read a checkpoint of `save_checkpoint`; code in the file is never run.
+
+    Where the newest one is damaged or gone, the one before is taken, and said so.
+
+    Raises:
+        InputError: There is none, or none that can be read.
+    """
+    problems = []
+    for file in (path, previous(path)):
+        try:
+            state = read_checkpoint(file)
+        except FileNotFoundError:
+            problems.append(f"{file.name} is not there")
+        except Exception as error:  # torch raises many kinds for a damaged file
+            problems.append(f"{file.name} is damaged ({type(error).__name__})")
+        else:
+            if problems:
+                print(f"{problems[0]}: going on from {file.name}")
+            return state
+    if not path.exists() and not previous(path).exists():
+        raise InputError(f"no checkpoint {path}: start without --resume")
+    raise InputError(
+        f"no checkpoint in {path.parent} can be read ({', '.join(problems)}): remove "
+        "the folder and start without --resume"
+    )
+
+
+def read_checkpoint(path: Path) -> dict:
+    """Read one file, after comparing every byte of it with its check sums."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} has a wrong check sum")
+    with warnings.catch_warnings(action="ignore"):  # about foreign pickles
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def save_model(path: Path, model: ViT, class_names: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PHOTOS', 'FASHION_CLASSES', 'load_photo', 'square_tensor', 'ImageSet', 'load_builtin', 'normalise', 'random_windows',
-           'random_crop_and_flip', 'Batches']
+           'random_crop_and_flip', 'random_stream', 'Batches']
 
 # %% ../notebooks/01_data.ipynb #f9947483
 import io
@@ -170,13 +170,19 @@ def random_crop_and_flip(
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 # %% ../notebooks/01_data.ipynb #97bffeae
+def random_stream(*key: int) -> torch.Generator:
+    """Random numbers of their own for each key, such as (seed, epoch, batch)."""
+    words = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0]))
+
+
 @dataclass(eq=False, repr=False)
 class Batches:
     """Batches of normalised images and labels, in an order that a seed decides.
 
     Iterating gives (B, C, H, W) float images and (B,) labels; the last batch may be
-    shorter. The order and the augmentation of an epoch depend on `seed` and `epoch`
-    alone, so a run that stopped can go on with the same batches.
+    shorter. The order depends on `seed` and `epoch` alone, and the augmentation of a
+    batch on these and its place, so a run can go on in the middle of an epoch.
 
     Attributes:
         data: The images.
@@ -187,6 +193,7 @@ class Batches:
         seed: Decides order and augmentation.
         device: Where the batches are made.
         epoch: Epochs done before this one; the training loop sets it.
+        first: Batches of this epoch that are left out, since they are done.
     """
 
     data: ImageSet
@@ -197,6 +204,7 @@ class Batches:
     seed: int = 0
     device: str | torch.device = "cpu"
     epoch: int = 0
+    first: int = 0
 
     def __post_init__(self):
         if self.batch_size < 1:
@@ -206,12 +214,15 @@ class Batches:
         return math.ceil(len(self.data) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         order = torch.arange(len(self.data))
         if self.shuffle:
-            order = torch.randperm(len(self.data), generator=generator)
-        for chosen in order.split(self.batch_size):
+            stream = random_stream(self.seed, self.epoch)
+            order = torch.randperm(len(self.data), generator=stream)
+        batches = order.split(self.batch_size)
+        for place in range(self.first, len(batches)):
+            chosen = batches[place]
             images = self.transform(self.data.images[chosen].to(self.device))
             if self.augment is not None:
-                images = self.augment(images, generator)
+                stream = random_stream(self.seed, self.epoch, place)
+                images = self.augment(images, stream)
             yield images, self.data.labels[chosen].to(self.device)

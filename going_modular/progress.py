@@ -1,19 +1,24 @@
 """What a run shows while it goes on: a bar, a line an epoch, tables."""
 
+import time
+
 from tqdm import tqdm
 
 __all__ = ["Progress", "print_table"]
 
 
 class Progress:
-    """A bar for the steps of each epoch, and a line of results after each."""
+    """A bar for the steps of each epoch, and a line of results after each.
 
-    def __init__(self, epochs: int, images: int, quiet: bool, done: int = 0):
+    It watches a `Trainer`. The bar also says when the run will end.
+    """
+
+    def __init__(self, epochs: int, quiet: bool, done: int = 0):
         self.epochs = epochs
-        self.images = images
         self.disable = True if quiet else None  # None: only on a terminal
         self.bar = None
-        self.done = done
+        self.first = done
+        self.start = time.monotonic()
 
     def __enter__(self) -> "Progress":
         print("epoch  train loss  train acc  test loss  test acc")
@@ -23,28 +28,39 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def end_step(self, loss: float, accuracy: float, seen: int) -> None:
+    def after_step(self, trainer, loss) -> None:
         if self.bar is None:
             self.bar = tqdm(
-                desc=f"epoch {self.done + 1}/{self.epochs}",
-                total=self.images,
+                desc=f"epoch {trainer.epoch + 1}/{self.epochs}",
+                total=len(trainer.train_batches.data),
+                initial=trainer.sums.seen,
                 unit=" images",
                 leave=False,
+                mininterval=0.2,
                 disable=self.disable,
             )
-        self.bar.set_postfix_str(
-            f"loss {loss:.3f}, accuracy {accuracy:.3f}", refresh=False
-        )
-        self.bar.update(seen - self.bar.n)
+        if self.bar.update(trainer.sums.seen - self.bar.n):  # it was drawn just now
+            mean, accuracy = trainer.sums.means()
+            left = self.seconds_left(trainer)
+            self.bar.set_postfix_str(
+                f"loss {mean:.3f}, accuracy {accuracy:.3f}, run ends in {left}",
+                refresh=False,
+            )
 
-    def end_epoch(self, results: dict[str, list[float]]) -> None:
-        self.bar.close()
-        self.bar = None
-        self.done = len(results["train_loss"])
-        row = [results[column][-1] for column in results]
-        cells = [f"{self.done:>5}"]
-        for value, width in zip(row, (10, 9, 9, 8), strict=True):
-            cells.append(f"{value:>{width}.4f}")
+    def seconds_left(self, trainer) -> str:
+        """Time to the run's end, as the epochs of this session went."""
+        share = trainer.step / len(trainer.train_batches)
+        done = trainer.epoch - self.first + share
+        left = (self.epochs - trainer.epoch - share) / max(done, 1e-9)
+        return tqdm.format_interval((time.monotonic() - self.start) * left)
+
+    def after_epoch(self, trainer) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+        cells = [f"{trainer.epoch:>5}"]
+        columns = zip(trainer.results.values(), (10, 9, 9, 8), strict=True)
+        cells += [f"{values[-1]:>{width}.4f}" for values, width in columns]
         print("  ".join(cells), flush=True)
 
 

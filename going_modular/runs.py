@@ -4,13 +4,14 @@ import json
 import os
 from pathlib import Path
 
-from going_modular.checkpoint import load_checkpoint, write_file
+from going_modular.checkpoint import load_checkpoint, previous, write_file
 from going_modular.utils import InputError
 
 __all__ = ["FILES", "begin_output", "check_output", "choose_output", "read_unfinished"]
 
-CHECKPOINT = "checkpoint.pt"  # after each epoch
+CHECKPOINT = "checkpoint.pt"  # after each epoch, and oftener on request
 SETTINGS = "settings.json"  # at the start
+LOGS = ("history.csv", "steps.jsonl")  # as the run goes on
 FILES = (  # at the end
     "model.safetensors",
     "results.pkl",
@@ -48,12 +49,13 @@ def check_output(folder: Path, overwrite: bool) -> None:
         )
     if overwrite:
         return
+    checkpoint = folder / CHECKPOINT
     if holds_finished_run(folder):
         raise InputError(
             f"{folder} holds a finished run: choose another --output, or add "
             "--overwrite"
         )
-    if (folder / CHECKPOINT).exists():
+    if any(p.exists() for p in (checkpoint, previous(checkpoint))):
         raise InputError(
             f"{folder} holds an unfinished run: add --resume to go on, or --overwrite "
             "to start again"
@@ -87,7 +89,8 @@ def begin_output(folder: Path, settings: dict) -> None:
             folder / SETTINGS,
             lambda path: path.write_text(json.dumps(settings, indent=2)),
         )
-        for name in (CHECKPOINT, *FILES):
+        before = previous(folder / CHECKPOINT).name
+        for name in (CHECKPOINT, before, *FILES, *LOGS):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(

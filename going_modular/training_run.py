@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import nn
 
 from going_modular.checkpoint import save_checkpoint, save_model, write_file
 from going_modular.data_setup import Batches, ImageSet
-from going_modular.engine import TrainingDiverged, predict_logits, train
+from going_modular.engine import TrainingDiverged, predict_logits
 from going_modular.helper_functions import (
     plot_confusion_matrix,
     plot_loss_curves,
@@ -20,7 +19,11 @@ from going_modular.helper_functions import (
 )
 from going_modular.progress import Progress, print_table
 from going_modular.results import write_results
+from going_modular.run_log import EpochFiles, StepLines, TensorBoard, global_step
 from going_modular.runs import CHECKPOINT, FILES, begin_output
+from going_modular.settings import TrainingSettings
+from going_modular.signals import Stopped
+from going_modular.trainer import Trainer
 from going_modular.utils import InputError
 from going_modular.vit import ViT
 
@@ -35,64 +38,67 @@ def train_with_checkpoints(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     train_batches: Batches,
     test_batches: Batches,
-    epochs: int,
+    training: TrainingSettings,
     checkpoint: dict | None = None,
     quiet: bool = False,
+    save_every: int = 0,
+    log_steps: bool = False,
+    tensorboard: bool = False,
     **step_options,
 ) -> tuple[dict[str, list[float]], float]:
-    """Train, with a progress bar, and save a checkpoint after each epoch.
+    """Train, showing and logging how it goes, with a checkpoint after each epoch.
 
     Args:
         output: Folder of the run.
         settings: All that decides the run's results; saved with it.
-        model, optimizer, schedule: Their states are saved, and restored on resuming.
-        train_batches, test_batches, epochs: As for `engine.train`.
+        model, optimizer, schedule, train_batches, test_batches: As for `Trainer`. The
+            model ends with the weights that were tested last.
+        training: Epochs, and how a step is taken.
         checkpoint: Of the run to go on with, or None to begin.
         quiet: No progress bar.
-        step_options: Further arguments of `engine.train_step`.
+        save_every: Steps after which a checkpoint is saved as well; 0 for never.
+        log_steps: Write a line of JSON for each step.
+        tensorboard: Write curves for TensorBoard.
+        step_options: Further arguments of `steps.gradient_step`.
 
     Returns:
         Results of all epochs, and the seconds that they took.
     """
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    results, seconds, done = None, 0.0, 0
+    trainer = Trainer(
+        model,
+        optimizer,
+        schedule,
+        train_batches,
+        test_batches,
+        training.epochs,
+        average=training.average,
+        patience=training.patience,
+        clip_norm=training.clip_norm,
+        label_smoothing=training.label_smoothing,
+        accumulate=training.accumulate,
+        **step_options,
+    )
     if checkpoint is None:
         begin_output(output, settings)
     else:
-        for name, part in parts.items():
-            part.load_state_dict(checkpoint[name])
-        torch.set_rng_state(checkpoint["random_state"])
-        results, seconds = checkpoint["results"], checkpoint["seconds"]
-        done = len(results["train_loss"])
-        print(f"going on after epoch {done}")
-
-    start = time.perf_counter() - seconds
-    with Progress(epochs, len(train_batches.data), quiet, done) as progress:
-
-        def on_epoch(results: dict[str, list[float]]) -> None:
-            progress.end_epoch(results)
-            save_checkpoint(
-                output / CHECKPOINT,
-                settings=settings,
-                random_state=torch.get_rng_state(),
-                results=results,
-                seconds=time.perf_counter() - start,
-                **{name: part.state_dict() for name, part in parts.items()},
-            )
-
-        results = train(
-            model,
-            train_batches,
-            test_batches,
-            optimizer,
-            epochs,
-            results=results,
-            on_epoch=on_epoch,
-            on_step=progress.end_step,
-            schedule=schedule,
-            **step_options,
+        trainer.load_state_dict(checkpoint["trainer"])
+        print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
+    done = global_step(trainer)
+    with Progress(training.epochs, quiet, trainer.epoch) as progress:
+        trainer.watchers = [progress, EpochFiles(output)]
+        trainer.watchers += [StepLines(output, done)] if log_steps else []
+        trainer.watchers += [TensorBoard(output, done)] if tensorboard else []
+        results = trainer.train(
+            lambda state: save_checkpoint(
+                output / CHECKPOINT, {"settings": settings, "trainer": state}
+            ),
+            save_every,
         )
-    return results, time.perf_counter() - start
+    if trainer.epoch < trainer.epochs:
+        print(f"stopped early: no better test accuracy for {training.patience} epochs")
+    if trainer.averaged is not None:
+        model.load_state_dict(trainer.tested.state_dict())
+    return results, trainer.seconds
 
 
 def write_outputs(
@@ -143,7 +149,7 @@ def run_script(
         args: The flags, `output` among them.
 
     Returns:
-        The exit status: 0, 2 for unusable input, 130 after Ctrl-C.
+        The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     matplotlib.use("Agg")  # files only, no window
     try:
@@ -151,10 +157,17 @@ def run_script(
     except (InputError, TrainingDiverged, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(
+            f"\n{name}: stopped; every step so far is kept: go on with "
+            f"--output {args.output} --resume",
+            file=sys.stderr,
+        )
+        return 128 + stopped.number
     except KeyboardInterrupt:
         print(
-            f"\n{name}: stopped; the epochs finished so far are kept: go on with "
-            f"--output {args.output} --resume",
+            f"\n{name}: stopped at once; what the last checkpoint holds is kept: go on "
+            f"with --output {args.output} --resume",
             file=sys.stderr,
         )
         return 130

@@ -121,7 +121,7 @@ def test_resume_refuses_changed_settings_and_damaged_checkpoints(
     line = refused(capsys, "--output", output, "--resume", "--epochs", 3)
     assert "epochs from 2 to 3" in line
     (output / CHECKPOINT).write_bytes(b"not a checkpoint")
-    assert "is no checkpoint" in refused(capsys, "--output", output, "--resume")
+    assert "can be read" in refused(capsys, "--output", output, "--resume")
     (output / CHECKPOINT).unlink()
     assert "no checkpoint" in refused(capsys, "--output", output, "--resume")
     assert "nothing to resume" in refused(capsys, "--output", finished, "--resume")

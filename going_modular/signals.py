@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM, taken note of instead of obeyed at once."""
+
+import signal
+import threading
+
+__all__ = ["Stopped", "StopSignals"]
+
+
+class Stopped(Exception):
+    """A run was asked to stop, and has saved what it needs to go on.
+
+    Attributes:
+        number: The signal's.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class StopSignals:
+    """Within this context, a first Ctrl-C or SIGTERM only sets `received`.
+
+    A second one has its usual effect.
+    """
+
+    def __enter__(self) -> "StopSignals":
+        self.received: int | None = None
+        kinds = (signal.SIGINT, signal.SIGTERM)
+        if threading.current_thread() is not threading.main_thread():
+            kinds = ()  # other threads get no signals
+        self.usual = {kind: signal.signal(kind, self.note) for kind in kinds}
+        return self
+
+    def note(self, number: int, frame) -> None:
+        self.received = number
+        self.restore()
+
+    def restore(self) -> None:
+        for kind, handler in self.usual.items():
+            signal.signal(kind, handler)
+
+    def __exit__(self, *error) -> None:
+        self.restore()

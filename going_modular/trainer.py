@@ -1,0 +1,228 @@
+"""The loop of `engine.train`, made so that a run may stop at any step.
+
+All that decides what comes next is in `Trainer.state_dict`: a run that goes on from it
+ends with the same bits as one that never stopped.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from going_modular.data_setup import Batches
+from going_modular.engine import RESULT_COLUMNS, TrainingDiverged, evaluate
+from going_modular.signals import Stopped, StopSignals
+from going_modular.steps import gradient_step
+
+__all__ = ["Sums", "Trainer"]
+
+CHECK_EVERY = 50  # steps from one look at the loss to the next: looking waits for it
+
+
+class Sums:
+    """Sums over the images of an epoch, kept on the device: reading them waits for it.
+
+    Attributes:
+        loss: Sum of the images' losses.
+        correct: Images classified rightly.
+        seen: Images so far.
+    """
+
+    def __init__(self, device: torch.device):
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.seen = 0
+
+    def add(self, loss: Tensor, correct: Tensor, count: int) -> None:
+        self.loss += loss.double() * count
+        self.correct += correct
+        self.seen += count
+
+    def means(self) -> tuple[float, float]:
+        """Mean loss and accuracy."""
+        return self.loss.item() / self.seen, self.correct.item() / self.seen
+
+    def state_dict(self) -> dict:
+        return {
+            "loss": self.loss.item(),
+            "correct": self.correct.item(),
+            "seen": self.seen,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.loss.fill_(state["loss"])
+        self.correct.fill_(state["correct"])
+        self.seen = state["seen"]
+
+
+class Trainer:
+    """Trains a model, and can be stopped and taken up again at any step.
+
+    Attributes:
+        epoch: Epochs done.
+        step: Steps done in the epoch under way.
+        sums: Losses and hits of these steps.
+        results: As `engine.train` gives them.
+        seconds: Time spent, over all sessions of the run.
+        averaged: The model whose weights are the running average, or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        train_batches: Batches,
+        test_batches: Batches,
+        epochs: int,
+        average: float = 0.0,
+        patience: int = 0,
+        watchers: Sequence = (),
+        **step_options,
+    ):
+        """Prepare a run.
+
+        Args:
+            model, optimizer, schedule: What learns, and how.
+            train_batches, test_batches, epochs: As for `engine.train`.
+            average: Share of the running average that a step keeps; 0 for none. Where
+                there is one, it is what is tested.
+            patience: Stop after so many epochs without a better test accuracy; 0
+                never stops early.
+            watchers: Told of each step and epoch: see `run_log`.
+            step_options: Further arguments of `steps.gradient_step`.
+        """
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.train_batches, self.test_batches = train_batches, test_batches
+        self.epochs, self.patience = epochs, patience
+        self.watchers, self.step_options = watchers, step_options
+        self.averaged = None
+        if average:
+            ema = get_ema_multi_avg_fn(average)
+            self.averaged = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
+        self.device = next(model.parameters()).device
+        self.epoch, self.step, self.sums = 0, 0, Sums(self.device)
+        self.results = {column: [] for column in RESULT_COLUMNS}
+        self.seconds, self.since = 0.0, time.perf_counter()
+
+    @property
+    def tested(self) -> nn.Module:
+        """The model that is evaluated and kept: the running average, if there is."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    @property
+    def done(self) -> bool:
+        return self.epoch >= self.epochs or self.out_of_patience()
+
+    def out_of_patience(self) -> bool:
+        accuracies = self.results["test_acc"]
+        if not self.patience or not accuracies:
+            return False
+        best = accuracies.index(max(accuracies))
+        return len(accuracies) - 1 - best >= self.patience
+
+    def train(
+        self, save: Callable[[dict], None], save_every: int = 0
+    ) -> dict[str, list[float]]:
+        """Train until the epochs are done or patience is out.
+
+        Args:
+            save: Keeps a state: after each epoch, and before the run stops.
+            save_every: Steps after which it is called as well; 0 for never.
+
+        Raises:
+            TrainingDiverged: The loss is no longer a finite number.
+            Stopped: A signal came; the state is saved.
+        """
+        self.since = time.perf_counter()
+        with StopSignals() as signals:
+            while not self.done:
+                self.train_epoch(save, save_every, signals)
+                self.end_epoch()
+                save(self.state_dict())
+                if signals.received and not self.done:
+                    raise Stopped(signals.received)
+        return self.results
+
+    def train_epoch(self, save, save_every: int, signals: StopSignals) -> None:
+        self.model.train()
+        self.train_batches.epoch, self.train_batches.first = self.epoch, self.step
+        for images, labels in self.train_batches:
+            loss, correct = gradient_step(
+                self.model, images, labels, self.optimizer, **self.step_options
+            )
+            self.schedule.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.model)
+            self.sums.add(loss, correct, len(labels))
+            self.step += 1
+            if self.step % CHECK_EVERY == 0:
+                self.check_finite()
+            for watcher in self.watchers:
+                watcher.after_step(self, loss)
+            if signals.received:
+                save(self.checked_state())
+                raise Stopped(signals.received)
+            if save_every and self.step % save_every == 0:
+                save(self.checked_state())
+
+    def end_epoch(self) -> None:
+        """Test, and begin the next epoch's sums."""
+        self.check_finite()
+        figures = (*self.sums.means(), *evaluate(self.tested, self.test_batches))
+        if not math.isfinite(figures[2]):
+            raise TrainingDiverged(
+                f"epoch {self.epoch + 1}: test loss became {figures[2]}"
+            )
+        for column, value in zip(RESULT_COLUMNS, figures, strict=True):
+            self.results[column].append(value)
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, Sums(self.device)
+        for watcher in self.watchers:
+            watcher.after_epoch(self)
+
+    def check_finite(self) -> None:
+        """Raise an error if a loss of this epoch was no finite number."""
+        if not torch.isfinite(self.sums.loss):
+            rate = self.optimizer.param_groups[0]["lr"]
+            raise TrainingDiverged(
+                f"epoch {self.epoch + 1}: loss became {self.sums.loss.item()} by step "
+                f"{self.step} (learning rate {rate:.2g}): lower the learning rate"
+            )
+
+    def checked_state(self) -> dict:
+        self.check_finite()
+        return self.state_dict()
+
+    def parts(self) -> dict:
+        parts = {"model": self.model, "optimizer": self.optimizer}
+        parts |= {"schedule": self.schedule, "sums": self.sums}
+        if self.averaged is not None:
+            parts["averaged"] = self.averaged
+        return parts
+
+    def state_dict(self) -> dict:
+        """All that decides how the run goes on."""
+        now = time.perf_counter()
+        self.seconds, self.since = self.seconds + now - self.since, now
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            **{name: part.state_dict() for name, part in self.parts().items()},
+            "epoch": self.epoch,
+            "step": self.step,
+            "results": self.results,
+            "seconds": self.seconds,
+            "random_state": torch.get_rng_state(),
+            "cuda_random_states": cuda,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.results, self.seconds = state["results"], state["seconds"]
+        torch.set_rng_state(state["random_state"])
+        if state["cuda_random_states"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_random_states"])
