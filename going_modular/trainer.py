@@ -29,15 +29,18 @@ class Sums:
         loss: Sum of the images' losses.
         correct: Images classified rightly.
         seen: Images so far.
+        finite: Steps so far whose loss, and every one before, was a finite number.
     """
 
     def __init__(self, device: torch.device):
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.finite = torch.zeros((), dtype=torch.int64, device=device)
         self.seen = 0
 
     def add(self, loss: Tensor, correct: Tensor, count: int) -> None:
         self.loss += loss.double() * count
+        self.finite += torch.isfinite(self.loss)
         self.correct += correct
         self.seen += count
 
@@ -49,12 +52,14 @@ class Sums:
         return {
             "loss": self.loss.item(),
             "correct": self.correct.item(),
+            "finite": self.finite.item(),
             "seen": self.seen,
         }
 
     def load_state_dict(self, state: dict) -> None:
         self.loss.fill_(state["loss"])
         self.correct.fill_(state["correct"])
+        self.finite.fill_(state["finite"])
         self.seen = state["seen"]
 
 
@@ -188,8 +193,9 @@ class Trainer:
         if not torch.isfinite(self.sums.loss):
             rate = self.optimizer.param_groups[0]["lr"]
             raise TrainingDiverged(
-                f"epoch {self.epoch + 1}: loss became {self.sums.loss.item()} by step "
-                f"{self.step} (learning rate {rate:.2g}): lower the learning rate"
+                f"epoch {self.epoch + 1}: loss became {self.sums.loss.item()} at step "
+                f"{self.sums.finite.item() + 1} of the epoch (learning rate now "
+                f"{rate:.2g}): lower the learning rate"
             )
 
     def checked_state(self) -> dict:
