@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import torch
 
+from going_modular.acceleration import choose_computation, first_batch
 from going_modular.config import ViTConfig
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.data_sources import SOURCES, load_data
@@ -27,7 +28,6 @@ from going_modular.settings import (
     TrainingSettings,
     add_flags,
     add_run_flags,
-    choose_precision,
     one_line_parser,
     run_options,
 )
@@ -123,13 +123,15 @@ def run(args: argparse.Namespace) -> None:
         check_output(args.output, args.overwrite)
     plan, train_set, test_set = load_images(plan, args)
     settings = plan.training
-    print_table(output=args.output, device=device, **plan.settings())
 
     set_seeds(settings.seed)
     model = ViT(plan.model).to(device)
     train_batches, test_batches = make_batches(settings, train_set, test_set, device)
     optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
     steps = settings.epochs * len(train_batches)
+    settings = choose_computation(settings, model, first_batch(train_batches), steps)
+    plan = replace(plan, training=settings)
+    print_table(output=args.output, device=device, **plan.settings())
     schedule = build_schedule(
         optimizer, steps, round(settings.warmup * steps), settings.decay
     )
@@ -144,7 +146,6 @@ def run(args: argparse.Namespace) -> None:
         settings,
         checkpoint,
         **run_options(args),
-        precision=choose_precision(settings.precision, device),
     )
     write_outputs(args.output, model, test_batches, results)
     print_summary(args.output, model, train_set, test_set, results, seconds)

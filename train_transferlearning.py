@@ -10,7 +10,9 @@ Without flags it takes the weights that come with this project, trained on cloth
 
 import argparse
 import sys
+from dataclasses import replace
 
+from going_modular.acceleration import choose_computation, first_batch
 from going_modular.data_setup import ImageSet
 from going_modular.data_sources import SOURCES, load_data
 from going_modular.few_shot import choose_shots
@@ -23,7 +25,6 @@ from going_modular.settings import (
     TrainingSettings,
     add_flags,
     add_run_flags,
-    choose_precision,
     one_line_parser,
     run_options,
 )
@@ -120,10 +121,7 @@ def run(args: argparse.Namespace) -> None:
     found = read_pretrained(plan.weights, plan.num_heads or None)
     everything, test_set = load_images(plan, found, args)
     model = build_model(plan, found, len(test_set.class_names))
-    print_table(output=args.output, device=device, **plan.settings())
-    print("\nweights: ", end="")
-    load_pretrained(model, found, plan.resize, new_head=True)
-    print()
+    report = load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
 
     set_seeds(settings.seed)
     model.to(device)
@@ -134,6 +132,15 @@ def run(args: argparse.Namespace) -> None:
         chosen = choose_shots(everything.labels, plan.shots, settings.seed)
         train_set = everything.subset(chosen)
     parts = set_up(plan, model, train_set, test_set, device)
+    settings = choose_computation(
+        settings,
+        parts.model,
+        first_batch(parts.train_batches),
+        settings.epochs * len(parts.train_batches),
+    )
+    plan = replace(plan, training=settings)
+    print_table(output=args.output, device=device, **plan.settings())
+    print(f"\nweights: {report.summary()}\n")
     results, seconds = train_with_checkpoints(
         args.output,
         plan.settings(),
@@ -141,7 +148,6 @@ def run(args: argparse.Namespace) -> None:
         training=settings,
         checkpoint=checkpoint,
         **run_options(args),
-        precision=choose_precision(settings.precision, device),
     )
     test_batches = image_batches(model, test_set, device)
     write_outputs(args.output, model, test_batches, results)

@@ -36,6 +36,8 @@ def build_optimizer(
 ) -> torch.optim.AdamW:
     """AdamW with beta .9 and .999: the decay is applied apart from the gradient.
 
+    All parameters are updated in one fused kernel.
+
     Args:
         model: The model.
         learning_rate: The highest rate, reached at the end of warm-up.
@@ -44,7 +46,7 @@ def build_optimizer(
     Source: ViT paper, Table 3 and section 4.1.
     """
     groups = decay_groups(model, weight_decay)
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999))
+    return torch.optim.AdamW(groups, learning_rate, betas=(0.9, 0.999), fused=True)
 
 # %% ../notebooks/07_training.ipynb #7bf43d66
 def rate_factor(

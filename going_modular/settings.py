@@ -15,15 +15,17 @@ from going_modular.utils import InputError
 
 __all__ = [
     "MODEL_FIELDS",
+    "PRECISIONS",
     "TRAINING_FIELDS",
     "Plan",
     "TrainingSettings",
     "add_flags",
     "add_run_flags",
-    "choose_precision",
     "one_line_parser",
     "run_options",
 ]
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class TrainingSettings:
         augment: "crop" (random crops, half of them mirrored), "crop-only" or "none".
         crop_area: Least share of the image's area that a crop shows.
         seed: Decides start weights, order and augmentation.
-        precision: "auto", "fp32" or "bf16"; auto is bf16 on a GPU that has it.
+        precision: "auto", "fp32" or "bf16"; auto measures which is faster, where the
+            hardware has both.
+        compile: "auto", "yes" or "no": torch.compile; auto tries it in runs that last
+            longer than twenty minutes.
         accumulate: Parts that a batch is cut into, to need less memory.
         average: Share that a step keeps of the running average of the weights, such as
             the 0.9999 of Table 2's caption; 0 for no average.
@@ -65,6 +70,7 @@ class TrainingSettings:
     crop_area: float = 0.8
     seed: int = 0
     precision: str = "auto"
+    compile: str = "auto"
     accumulate: int = 1
     average: float = 0.0
     patience: int = 0
@@ -88,8 +94,14 @@ class TrainingSettings:
             ("decay", ("cosine", "linear", "constant")),
             ("augment", ("crop", "crop-only", "none")),
             ("precision", ("auto", "fp32", "bf16")),
+            ("compile", ("auto", "yes", "no")),
         ):
             self.require(name, getattr(self, name) in choices, " or ".join(choices))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the forward pass."""
+        return PRECISIONS.get(self.precision, torch.float32)
 
     def make_augmentation(self) -> Callable | None:
         """The function that `augment` names, for `Batches`; None for "none"."""
@@ -135,14 +147,6 @@ class Plan:
 
     def settings(self) -> dict:
         return {"data": self.data, **asdict(self.model), **asdict(self.training)}
-
-
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Number format of the forward pass: "auto" is bf16 on a GPU that has it."""
-    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if name == "bf16" or (name == "auto" and has_bf16):
-        return torch.bfloat16
-    return torch.float32
 
 
 def one_line_parser(description: str) -> argparse.ArgumentParser:

@@ -44,7 +44,6 @@ def train_with_checkpoints(
     save_every: int = 0,
     log_steps: bool = False,
     tensorboard: bool = False,
-    **step_options,
 ) -> tuple[dict[str, list[float]], float]:
     """Train, showing and logging how it goes, with a checkpoint after each epoch.
 
@@ -59,7 +58,6 @@ def train_with_checkpoints(
         save_every: Steps after which a checkpoint is saved as well; 0 for never.
         log_steps: Write a line of JSON for each step.
         tensorboard: Write curves for TensorBoard.
-        step_options: Further arguments of `steps.gradient_step`.
 
     Returns:
         Results of all epochs, and the seconds that they took.
@@ -76,7 +74,7 @@ def train_with_checkpoints(
         clip_norm=training.clip_norm,
         label_smoothing=training.label_smoothing,
         accumulate=training.accumulate,
-        **step_options,
+        precision=training.dtype,
     )
     if checkpoint is None:
         begin_output(output, settings)

@@ -144,6 +144,7 @@ def set_up(
         settings.learning_rate,
         MOMENTUM,
         weight_decay=settings.weight_decay,
+        fused=True,
     )
     steps = settings.epochs * len(train_batches)
     schedule = build_schedule(

@@ -11,7 +11,6 @@ from going_modular.few_shot import choose_shots, few_shot_accuracy
 from going_modular.image_fitting import fit_set
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.pretrained import load_pretrained
-from going_modular.settings import choose_precision
 from going_modular.transfer import (
     Training,
     TransferPlan,
@@ -99,7 +98,7 @@ def fine_tuned(
     model = build_model(plan, found, len(few.class_names)).to(device)
     load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
     training = set_up(plan, model, few, test_set, device)
-    return run(training, plan, device)
+    return run(training, plan)
 
 
 def from_scratch(
@@ -122,10 +121,10 @@ def from_scratch(
     training.schedule = build_schedule(
         training.optimizer, steps, round(SCRATCH_WARMUP * steps)
     )
-    return run(training, plan, device)
+    return run(training, plan)
 
 
-def run(training: Training, plan: TransferPlan, device: torch.device) -> float:
+def run(training: Training, plan: TransferPlan) -> float:
     """Train without looking at the test images; give the accuracy at the end."""
     for epoch in range(plan.training.epochs):
         training.train_batches.epoch = epoch
@@ -135,6 +134,6 @@ def run(training: Training, plan: TransferPlan, device: torch.device) -> float:
             training.optimizer,
             schedule=training.schedule,
             clip_norm=plan.training.clip_norm,
-            precision=choose_precision(plan.training.precision, device),
+            precision=plan.training.dtype,
         )
     return evaluate(training.model, training.test_batches)[1]
