@@ -102,7 +102,7 @@ def load_images(
     """Load the data and let it decide the model's channels and classes."""
     size = plan.model.image_size
     train_set, test_set = load_data(
-        plan.data, size, args.download, args.skip_bad, plan.training.seed
+        plan.data, size, args.download, args.skip_bad, plan.training.seed, args.cache
     )
     channels, *shape = train_set.images.shape[1:]
     if tuple(shape) != plan.model.image_shape:

@@ -108,7 +108,7 @@ def load_images(
     """Load the data, in the size that the model reads."""
     size = plan.image_size or max(found.config.image_shape)
     seed = plan.training.seed
-    return load_data(plan.data, size, args.download, args.skip_bad, seed)
+    return load_data(plan.data, size, args.download, args.skip_bad, seed, args.cache)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,7 +18,8 @@ from going_modular.data_setup import (
     load_builtin,
     square_tensor,
 )
-from going_modular.photo_folders import decode_all, load_folder, split
+from going_modular.photo_decoding import decode_all
+from going_modular.photo_folders import load_folder, split
 from going_modular.utils import InputError
 
 __all__ = ["SOURCES", "load_data", "load_digits", "load_fashion_mnist", "load_folder"]
@@ -52,6 +53,7 @@ def load_data(
     download: bool = False,
     skip_bad: bool = False,
     seed: int = 0,
+    cache: Path | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """Load a source by name, or a folder of photos.
 
@@ -61,6 +63,7 @@ def load_data(
         download: Fetch a torchvision set that is not in `downloads/`.
         skip_bad: Leave out files of a folder that are no readable images.
         seed: Decides which images are held out where a source has no test part.
+        cache: Folder that keeps the decoded photos of a folder; None for none.
 
     Raises:
         InputError: The source is missing or unusable.
@@ -73,7 +76,7 @@ def load_data(
         return load_fashion_mnist(download)
     if source in TORCHVISION:
         return load_torchvision(source, image_size, download, seed)
-    return load_folder(source, image_size, skip_bad, seed=seed)
+    return load_folder(source, image_size, skip_bad, seed=seed, cache=cache)
 
 
 def load_digits(seed: int = 0) -> tuple[ImageSet, ImageSet]:

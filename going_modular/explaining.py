@@ -16,7 +16,7 @@ from going_modular.attention_capture import check_layer
 from going_modular.config import ViTConfig
 from going_modular.explorer.data import check_head
 from going_modular.image_fitting import fit_images
-from going_modular.photo_folders import read_photo, to_8_bits
+from going_modular.photo_decoding import read_photo, to_8_bits
 from going_modular.predictions import reason
 from going_modular.utils import InputError
 from going_modular.vit import make_head

@@ -1,28 +1,17 @@
 """Reading folders of the user's own photos, one subfolder a class."""
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
-from torch import Tensor
 
-from going_modular.data_setup import ImageSet, square_tensor
+from going_modular.data_setup import ImageSet
+from going_modular.photo_cache import cached_photos
+from going_modular.photo_decoding import check_memory, decode_into, read_photo
 from going_modular.utils import InputError
 
-__all__ = [
-    "MOST_BYTES",
-    "decode_all",
-    "load_folder",
-    "read_photo",
-    "split",
-    "to_8_bits",
-]
-
-MOST_BYTES = 8 * 10**9  # images are held in memory
+__all__ = ["load_folder", "split"]
 
 
 def load_folder(
@@ -31,6 +20,7 @@ def load_folder(
     skip_bad: bool = False,
     test_share: float = 0.2,
     seed: int = 0,
+    cache: Path | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """Read photos from a folder with one subfolder a class.
 
@@ -42,6 +32,7 @@ def load_folder(
         test_share: Share of each class held out for testing where there is no test
             folder.
         seed: Decides which.
+        cache: Folder to keep the decoded photos in, for the next time; None for none.
 
     Raises:
         InputError: The folder is missing, empty or has fewer than two classes, a class
@@ -58,7 +49,7 @@ def load_folder(
     if not (folder / "train").is_dir() or test_folder is None:
         names = class_folders(folder)
         return split(
-            read_classes(folder, names, image_size, skip_bad), test_share, seed
+            read_classes(folder, names, image_size, skip_bad, cache), test_share, seed
         )
     names = class_folders(folder / "train")
     unknown = set(class_folders(test_folder)) - set(names)
@@ -68,8 +59,8 @@ def load_folder(
             f"{', '.join(sorted(unknown))}; give both the same subfolders"
         )
     return (
-        read_classes(folder / "train", names, image_size, skip_bad),
-        read_classes(test_folder, names, image_size, skip_bad),
+        read_classes(folder / "train", names, image_size, skip_bad, cache),
+        read_classes(test_folder, names, image_size, skip_bad, cache),
     )
 
 
@@ -90,7 +81,11 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def read_classes(
-    folder: Path, names: Sequence[str], image_size: int, skip_bad: bool
+    folder: Path,
+    names: Sequence[str],
+    image_size: int,
+    skip_bad: bool,
+    cache: Path | None,
 ) -> ImageSet:
     """Read the photos of each class folder."""
     paths, labels = [], []
@@ -105,68 +100,30 @@ def read_classes(
         paths += found
         labels += [label] * len(found)
 
-    bad: dict[Path, str] = {}
+    def decode(images: np.ndarray) -> dict[int, str]:
+        return decode_into(images, paths, lambda path: read_photo(path, image_size))
 
-    def read(path: Path) -> Tensor | None:
-        try:
-            return read_photo(path, image_size)
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            Image.DecompressionBombError,
-        ) as error:
-            bad[path] = str(error)
-            return None
-
-    images = decode_all(paths, image_size, read)
+    if cache is None:
+        check_memory(len(paths), image_size)
+        images = np.empty((len(paths), 3, image_size, image_size), np.uint8)
+        bad, images = decode(images), torch.from_numpy(images)
+    else:
+        images, bad = cached_photos(cache, paths, image_size, decode)
     if bad and not skip_bad:
-        first = min(bad)
         raise InputError(
-            f"{first} is no readable image ({len(bad)} such of {len(paths)} files): "
-            "remove such files, or add --skip-bad to go on without them"
+            f"{paths[min(bad)]} is no readable image ({len(bad)} such of {len(paths)} "
+            "files): remove such files, or add --skip-bad to go on without them"
         )
     if bad:
         print(
             f"{folder}: left out {len(bad)} of {len(paths)} files, no readable images"
         )
-    labels = [y for y, path in zip(labels, paths, strict=True) if path not in bad]
+        images = images[[i for i in range(len(paths)) if i not in bad]]
+    labels = [label for i, label in enumerate(labels) if i not in bad]
     for label, name in enumerate(names):
         if label not in labels:
             raise InputError(f"{folder / name} holds no readable image")
     return ImageSet(images, torch.tensor(labels), tuple(names))
-
-
-def read_photo(path: Path, image_size: int) -> Tensor:
-    """Read one photo, upright, as a (3, image_size, image_size) uint8 square."""
-    with Image.open(path) as photo:
-        photo.draft("RGB", (image_size, image_size))  # decodes large JPEGs smaller
-        return square_tensor(to_8_bits(ImageOps.exif_transpose(photo)), image_size)
-
-
-def to_8_bits(photo: Image.Image) -> Image.Image:
-    """Scale greys of 16 bits, which Pillow would clip to white; leave the rest."""
-    if not photo.mode.startswith("I"):
-        return photo
-    greys = np.asarray(photo).clip(0, 65535) / 257
-    return Image.fromarray(greys.round().astype(np.uint8))
-
-
-def decode_all(
-    items: Sequence, image_size: int, decode: Callable[..., Tensor | None]
-) -> Tensor:
-    """Decode images on all cores; those for which `decode` gives None are left out."""
-    needed = len(items) * 3 * image_size**2
-    if needed > MOST_BYTES:
-        raise InputError(
-            f"{len(items)} images of {image_size} px need {needed / 1e9:.1f} GB of "
-            f"memory, more than {MOST_BYTES / 1e9:.0f}: choose a smaller --image-size"
-        )
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        images = [image for image in pool.map(decode, items) if image is not None]
-    if not images:
-        return torch.empty(0, 3, image_size, image_size, dtype=torch.uint8)
-    return torch.stack(images)  # (n, 3, image_size, image_size)
 
 
 def split(data: ImageSet, test_share: float, seed: int) -> tuple[ImageSet, ImageSet]:

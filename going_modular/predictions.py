@@ -12,7 +12,7 @@ from torch import Tensor
 from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
 from going_modular.image_fitting import fit_images
-from going_modular.photo_folders import decode_all, read_photo
+from going_modular.photo_decoding import decode_all, read_photo
 from going_modular.pretrained import build_pretrained
 from going_modular.utils import InputError
 from going_modular.vit import ViT

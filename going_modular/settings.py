@@ -182,6 +182,11 @@ def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
     }.items():
         parser.add_argument(f"--{flag}", action="store_true", help=text)
     parser.add_argument(
+        "--cache",
+        type=Path,
+        help="folder that keeps the decoded photos of a folder, for the next run",
+    )
+    parser.add_argument(
         "--save-every",
         type=int,
         default=0,

@@ -13,13 +13,8 @@ from going_modular.data_sources import (
     load_digits,
     load_fashion_mnist,
 )
-from going_modular.photo_folders import (
-    MOST_BYTES,
-    decode_all,
-    load_folder,
-    read_photo,
-    split,
-)
+from going_modular.photo_decoding import MOST_BYTES, decode_all, read_photo
+from going_modular.photo_folders import load_folder, split
 from going_modular.utils import InputError
 
 

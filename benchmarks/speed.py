@@ -1,0 +1,244 @@
+"""Speed of our model beside those of torchvision, timm, transformers and vit-pytorch.
+
+    python -m benchmarks.speed
+    python -m benchmarks.speed --compile --minutes 60
+    python -m benchmarks.speed --models B/16 --mode train --precision bf16 --batch 16
+
+Every row of the table is one size, precision and mode. All contenders take turns in
+one process, on the same images, with the same weights where they compute the same
+function, which is checked first:
+
+- forward: evaluation in inference mode;
+- train: forward, cross-entropy, backward and a step of AdamW, the same for all.
+
+Beside them, `torch.mm` of large square matrices shows what the machine can do in that
+precision; our share of it follows from the model's multiplications. A GPU is taken
+where there is one, with sizes that suit it. Prints a Markdown table of medians, lowest
+and highest in brackets, and writes benchmarks/results/speed_DEVICE.json.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.contenders import PEERS, build_contenders, greatest_difference
+from benchmarks.measuring import (
+    markdown_table,
+    matrix_products,
+    multiply_adds,
+    spread,
+    take_turns,
+)
+from going_modular.config import ViTConfig
+from going_modular.settings import one_line_parser
+from going_modular.utils import InputError, choose_device, describe_machine, set_seeds
+
+RESULTS = Path(__file__).parent / "results"
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# What to measure where nothing is said, and steps in a row for one time: a GPU is fed
+# ahead of its work.
+DEFAULTS = {
+    "cpu": dict(
+        models=["Ti/16", "S/16", "B/16"],
+        mode=["forward", "train"],
+        precision=["fp32", "bf16"],
+        batch=8,
+        steps=1,
+    ),
+    "cuda": dict(
+        models=["S/16", "B/16", "L/16"],
+        mode=["train"],
+        precision=["bf16"],
+        batch=64,
+        steps=10,
+    ),
+}
+
+
+def forward_call(model: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable:
+    """One evaluation of a batch."""
+
+    @torch.inference_mode()
+    def call() -> Tensor:
+        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+            return model(x)
+
+    return call
+
+
+def train_call(
+    model: nn.Module, x: Tensor, labels: Tensor, dtype: torch.dtype
+) -> Callable:
+    """One training step on a batch."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-4, weight_decay=0.1, fused=True
+    )
+
+    def call() -> None:
+        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+            logits = model(x)  # (B, K)
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return call
+
+
+def measure(
+    contenders: dict[str, nn.Module], config: ViTConfig, row: dict, args, seconds: float
+) -> dict:
+    """Time one row of the table.
+
+    Args:
+        contenders: The models, by name.
+        config: What they were built from.
+        row: mode, precision and compiled of this row.
+        args: batch, rounds, steps and device.
+        seconds: Time for this row.
+
+    Returns:
+        The row with images per second of each contender, ours over the best peer
+        round by round, and the rates of model and machine in TFLOP/s.
+    """
+    device, dtype = args.device, PRECISIONS[row["precision"]]
+    x = torch.randn(args.batch, config.in_channels, *config.image_shape, device=device)
+    labels = torch.randint(config.num_classes, (args.batch,), device=device)
+    calls = matrix_products(device, dtype)
+    sides = list(calls)
+    torch.compiler.reset()
+    for name, model in contenders.items():
+        model.train(row["mode"] == "train")
+        run = torch.compile(model) if row["compiled"] else model
+        calls[name] = (
+            forward_call(run, x, dtype)
+            if row["mode"] == "forward"
+            else train_call(run, x, labels, dtype)
+        )
+    found = take_turns(calls, args.rounds, seconds, device, args.steps)
+    for model in contenders.values():
+        model.zero_grad()  # a row of forward passes needs no gradients' memory
+
+    speeds = {name: [args.batch / s for s in found[name]] for name in contenders}
+    passes = 1 if row["mode"] == "forward" else 3
+    median = spread(speeds["ours"])[0]
+    row |= {
+        "rounds": len(speeds["ours"]),
+        "images_per_second": {name: spread(values) for name, values in speeds.items()},
+        "tflops": 2 * passes * multiply_adds(config) * median / 1e12,
+        "machine_tflops": max(2 * s**3 / spread(found[s])[0] for s in sides) / 1e12,
+    }
+    if len(speeds) > 1:
+        best = max(list(speeds)[1:], key=lambda name: spread(speeds[name])[0])
+        pairs = zip(speeds["ours"], speeds[best], strict=True)
+        row["best_peer"] = best
+        row["ours_to_best"] = spread([mine / theirs for mine, theirs in pairs])
+    return row
+
+
+def table(rows: list[dict], names: list[str]) -> str:
+    """The rows in Markdown, in images per second."""
+
+    def cell(values) -> str:
+        digits = 0 if values[0] >= 100 else 1 if values[0] >= 10 else 2
+        median, low, high = (f"{value:.{digits}f}" for value in values)
+        return f"{median} ({low}-{high})"
+
+    lines = [["model", "mode", *names, "ours / best", "of matrix product"]]
+    for row in rows:
+        mode = [row["precision"], row["mode"]] + ["compiled"] * row["compiled"]
+        speeds = [cell(row["images_per_second"][name]) for name in names]
+        ratio = cell(row["ours_to_best"]) if len(names) > 1 else ""
+        share = f"{100 * row['tflops'] / row['machine_tflops']:.0f} %"
+        lines.append([row["model"], " ".join(mode), *speeds, ratio, share])
+    return markdown_table(lines)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = one_line_parser(__doc__.split("\n")[0])
+    several = dict(nargs="+", help="several may be given")
+    parser.add_argument("--models", **several | {"help": "such as Ti/16 B/16"})
+    parser.add_argument("--mode", choices=("forward", "train"), **several)
+    parser.add_argument("--precision", choices=list(PRECISIONS), **several)
+    parser.add_argument(
+        "--peers", choices=list(PEERS), default=list(PEERS), help="(all)", nargs="*"
+    )
+    parser.add_argument("--compile", action="store_true", help="compiled rows too")
+    parser.add_argument("--batch", type=int, help="images in a batch (8; GPU 64)")
+    parser.add_argument("--steps", type=int, help="in a row for one time (1; GPU 10)")
+    parser.add_argument("--image-size", type=int, default=224, help="pixels (224)")
+    parser.add_argument("--rounds", type=int, default=15, help="most of a row (15)")
+    parser.add_argument("--minutes", type=float, default=9, help="in all, roughly (9)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--output", type=Path, help="JSON (results/speed_DEVICE.json)")
+    args = parser.parse_args(argv)
+    args.device = choose_device(args.device)
+    kind = args.device.type
+    for name, value in DEFAULTS["cuda" if kind == "cuda" else "cpu"].items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    for name in ("batch", "steps", "rounds", "minutes"):
+        if not getattr(args, name) > 0:
+            raise InputError(f"--{name} must be positive, not {getattr(args, name)}")
+    args.output = args.output or RESULTS / f"speed_{kind}.json"
+    if not args.output.parent.is_dir():
+        raise InputError(f"--output: no folder {args.output.parent}")
+    return args
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure every row, and print and write what was found."""
+    configs = {}
+    for model in args.models:
+        try:
+            configs[model] = ViTConfig.from_variant(model, image_size=args.image_size)
+        except ValueError as error:
+            raise InputError(f"--models: {error}") from None
+    kinds = [
+        dict(precision=precision, mode=mode, compiled=compiled)
+        for compiled in ((False, True) if args.compile else (False,))
+        for precision in args.precision
+        for mode in args.mode
+    ]
+    end = time.perf_counter() + 60 * args.minutes
+    figures = {**describe_machine(), "device": str(args.device), "batch": args.batch}
+    if args.device.type == "cuda":
+        figures["gpu"] = torch.cuda.get_device_name(args.device)
+    figures |= {"image_size": args.image_size, "greatest_difference": {}, "rows": []}
+    left = len(configs) * len(kinds)
+    for model, config in configs.items():
+        set_seeds(0)
+        contenders = build_contenders(config, args.peers)
+        for contender in contenders.values():
+            contender.to(args.device)
+        x = torch.randn(2, config.in_channels, *config.image_shape, device=args.device)
+        figures["greatest_difference"][model] = greatest_difference(contenders, x)
+        for kind in kinds:
+            seconds = (end - time.perf_counter()) / left
+            row = measure(contenders, config, {"model": model, **kind}, args, seconds)
+            figures["rows"].append(row)
+            left -= 1
+            # Said at once, since a long run may be cut short.
+            print(table([row], list(contenders)), file=sys.stderr, flush=True)
+    args.output.write_text(json.dumps(figures, indent=1) + "\n")
+    print(table(figures["rows"], list(contenders)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    try:
+        run(parse(argv))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

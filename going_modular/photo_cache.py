@@ -1,0 +1,85 @@
+"""Decoded photos kept in files, so that the next run reads no JPEG again.
+
+A set of photos is one array on the disk, mapped into memory: only what is looked at
+takes up memory, and two runs share it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from going_modular.checkpoint import write_file
+from going_modular.utils import InputError
+
+__all__ = ["cached_photos"]
+
+
+def cached_photos(
+    folder: Path,
+    paths: Sequence[Path],
+    image_size: int,
+    decode: Callable[[np.ndarray], dict[int, str]],
+) -> tuple[Tensor, dict[int, str]]:
+    """Photos from the cache; they are decoded into it where they are not there yet.
+
+    Args:
+        folder: Of the cache.
+        paths: The photos' files. One that has changed since is decoded again.
+        image_size: Side of the squares that they become.
+        decode: Fills an (n, 3, image_size, image_size) uint8 array, and says which
+            places it could not fill, and why.
+
+    Returns:
+        (n, 3, image_size, image_size) uint8 images, and what `decode` said.
+
+    Raises:
+        InputError: The cache cannot be written.
+    """
+    shape = (len(paths), 3, image_size, image_size)
+    name = fingerprint(paths, image_size)
+    array, notes = folder / f"{name}.npy", folder / f"{name}.json"
+    try:
+        if not notes.exists():  # written last
+            write_array(array, shape, decode, notes)
+        bad = {int(i): why for i, why in json.loads(notes.read_text()).items()}
+        images = np.load(array, mmap_mode="c")  # nothing written goes to the disk
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot use the cache {folder} ({why}): choose another --cache, or none"
+        ) from None
+    print(f"photos from {array} ({array.stat().st_size / 1e6:,.0f} MB)")
+    return torch.from_numpy(images), bad
+
+
+def fingerprint(paths: Sequence[Path], image_size: int) -> str:
+    """A name that changes with any file's place, size or time of change."""
+    digest = hashlib.sha256(str(image_size).encode())
+    for path in paths:
+        about = path.stat()
+        line = f"\n{path.resolve()}\t{about.st_size}\t{about.st_mtime_ns}"
+        digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def write_array(path: Path, shape: tuple[int, ...], decode, notes: Path) -> None:
+    """Fill an array beside its place, then rename it and write the notes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def fill(beside: Path) -> None:
+        images = np.lib.format.open_memmap(beside, "w+", np.uint8, shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, not a crash
+            with open(beside, "rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, beside.stat().st_size)
+        bad.update(decode(images))
+        images.flush()
+
+    bad: dict[int, str] = {}
+    write_file(path, fill)
+    write_file(notes, lambda beside: beside.write_text(json.dumps(bad)))

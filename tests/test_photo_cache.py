@@ -1,0 +1,128 @@
+"""Decoded photos are kept and come back; what changed is decoded anew."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from going_modular import photo_cache, photo_folders
+from going_modular.photo_folders import load_folder
+from going_modular.utils import InputError
+
+
+@pytest.fixture
+def photos(tmp_path):
+    numbers = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        for i in range(5):
+            path = tmp_path / "photos" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = numbers.integers(0, 256, (20, 30, 3), np.uint8)
+            Image.fromarray(pixels).save(path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that were decoded."""
+    read, seen = photo_folders.read_photo, []
+
+    def note(path, size):
+        seen.append(path)
+        return read(path, size)
+
+    monkeypatch.setattr(photo_folders, "read_photo", note)
+    return seen
+
+
+def same(left, right) -> bool:
+    return all(
+        torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def test_second_reading_decodes_nothing_and_gives_the_same(photos, tmp_path, decoded):
+    without = load_folder(photos, 8)
+    assert len(decoded) == 10
+    first = load_folder(photos, 8, cache=tmp_path / "cache")
+    assert len(decoded) == 20
+    second = load_folder(photos, 8, cache=tmp_path / "cache")
+    assert len(decoded) == 20
+    assert same(without, first) and same(without, second)
+
+
+def test_another_size_or_a_changed_photo_is_decoded_anew(photos, tmp_path, decoded):
+    cache = tmp_path / "cache"
+    load_folder(photos, 8, cache=cache)
+    load_folder(photos, 9, cache=cache)
+    assert len(decoded) == 20
+    changed = photos / "cat/0.png"
+    Image.new("RGB", (20, 30), "red").save(changed)
+    os.utime(changed, ns=(1, 1))
+    train, test = load_folder(photos, 8, cache=cache)
+    assert len(decoded) == 30
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(3, 1, 1)
+    assert any((image == red).all() for part in (train, test) for image in part.images)
+
+
+def test_changing_images_does_not_change_the_cache(photos, tmp_path):
+    for part in ("train", "test"):
+        (photos / part).mkdir()
+    for name in ("cat", "dog"):
+        os.rename(photos / name, photos / "train" / name)
+        (photos / "test" / name).mkdir()
+        os.rename(photos / f"train/{name}/0.png", photos / f"test/{name}/0.png")
+    first = load_folder(photos, 8, cache=tmp_path / "cache")
+    kept = first[0].images.clone()
+    first[0].images.zero_()
+    assert torch.equal(load_folder(photos, 8, cache=tmp_path / "cache")[0].images, kept)
+
+
+def test_unreadable_photos_are_remembered(photos, tmp_path, decoded, capsys):
+    (photos / "dog/4.png").write_text("no image")
+    for _ in range(2):
+        with pytest.raises(InputError, match="4.png is no readable image"):
+            load_folder(photos, 8, cache=tmp_path / "cache")
+        train, test = load_folder(photos, 8, skip_bad=True, cache=tmp_path / "cache")
+        assert len(train) + len(test) == 9
+        assert "left out 1 of 10 files" in capsys.readouterr().out
+    assert len(decoded) == 10
+
+
+def test_a_cache_left_half_written_is_written_anew(photos, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(photo_folders, "decode_into", stop)
+    with pytest.raises(KeyboardInterrupt):
+        load_folder(photos, 8, cache=cache)
+    assert list(cache.iterdir()) == []
+    monkeypatch.undo()
+    assert same(load_folder(photos, 8, cache=cache), load_folder(photos, 8))
+
+
+def test_full_disk_and_unusable_folders_are_one_line(photos, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot use the cache .*another --cache"):
+        load_folder(photos, 8, cache=tmp_path / "file")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(photo_cache.os, "posix_fallocate", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        load_folder(photos, 8, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_array_is_one_line(photos, tmp_path):
+    load_folder(photos, 8, cache=tmp_path / "cache")
+    (array,) = (tmp_path / "cache").glob("*.npy")
+    array.write_bytes(array.read_bytes()[:200])
+    with pytest.raises(InputError, match="cannot use the cache"):
+        load_folder(photos, 8, cache=tmp_path / "cache")
