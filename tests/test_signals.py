@@ -1,0 +1,91 @@
+"""A first signal is taken note of, a second one obeyed, and nothing stays changed."""
+
+import signal
+import threading
+
+import pytest
+
+from going_modular.signals import Stopped, StopSignals
+
+KINDS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def heard():
+    """Handlers of the test's own, in place of Python's, which note what they get."""
+    heard = []
+    usual = {
+        kind: signal.signal(kind, lambda number, _: heard.append(number))
+        for kind in KINDS
+    }
+    yield heard
+    for kind, handler in usual.items():
+        signal.signal(kind, handler)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_first_signal_is_noted_and_a_second_has_its_usual_effect(kind, heard):
+    with StopSignals() as signals:
+        assert signals.received is None
+        signal.raise_signal(kind)
+        assert signals.received == kind and heard == []
+        signal.raise_signal(kind)
+        assert heard == [kind]
+
+
+def test_a_second_signal_of_the_other_kind_is_obeyed_too(heard):
+    with StopSignals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert signals.received == signal.SIGINT and heard == [signal.SIGTERM]
+
+
+def test_a_second_ctrl_c_is_pythons_own():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with StopSignals(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("sent", [None, *KINDS])
+def test_afterwards_signals_are_as_before(sent, heard):
+    before = [signal.getsignal(kind) for kind in KINDS]
+    with StopSignals():
+        assert [signal.getsignal(kind) for kind in KINDS] != before
+        if sent:
+            signal.raise_signal(sent)
+    assert [signal.getsignal(kind) for kind in KINDS] == before
+    with pytest.raises(ZeroDivisionError), StopSignals():
+        _ = 1 / 0
+    assert [signal.getsignal(kind) for kind in KINDS] == before
+    assert heard == []
+
+
+def test_in_another_thread_nothing_is_touched():
+    before = [signal.getsignal(kind) for kind in KINDS]
+    seen = []
+
+    def enter():
+        with StopSignals() as signals:
+            seen.append(signals.received)
+            seen.extend(signal.getsignal(kind) for kind in KINDS)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [None, *before]
+
+
+@pytest.mark.xfail(strict=True, reason="ignored signals are taken, too")
+def test_a_signal_that_is_ignored_stays_ignored():
+    """A shell's background job must not stop at a Ctrl-C that is for another one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopSignals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        assert signals.received is None
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
+def test_stopped_says_which_signal_it_was():
+    stopped = Stopped(signal.SIGTERM)
+    assert str(stopped) == "SIGTERM" and 128 + stopped.number == 143
