@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> None:
     schedule = build_schedule(
         optimizer, steps, round(settings.warmup * steps), settings.decay
     )
-    results, seconds = train_with_checkpoints(
+    trainer = train_with_checkpoints(
         args.output,
         plan.settings(),
         model,
@@ -147,8 +147,8 @@ def run(args: argparse.Namespace) -> None:
         checkpoint,
         **run_options(args),
     )
-    write_outputs(args.output, model, test_batches, results)
-    print_summary(args.output, model, train_set, test_set, results, seconds)
+    write_outputs(args.output, model, test_batches, trainer.results)
+    print_summary(args.output, model, train_set, test_set, trainer)
 
 
 def make_batches(

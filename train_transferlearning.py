@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> None:
     plan = replace(plan, training=settings)
     print_table(output=args.output, device=device, **plan.settings())
     print(f"\nweights: {report.summary()}\n")
-    results, seconds = train_with_checkpoints(
+    trainer = train_with_checkpoints(
         args.output,
         plan.settings(),
         **vars(parts),
@@ -150,8 +150,8 @@ def run(args: argparse.Namespace) -> None:
         **run_options(args),
     )
     test_batches = image_batches(model, test_set, device)
-    write_outputs(args.output, model, test_batches, results)
-    print_summary(args.output, model, train_set, test_set, results, seconds)
+    write_outputs(args.output, model, test_batches, trainer.results)
+    print_summary(args.output, model, train_set, test_set, trainer)
     if args.compare:
         print("\naccuracy on the test images (%), mean of three draws (lowest-highest)")
         print(compare(plan, found, everything, test_set, device))

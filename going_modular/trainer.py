@@ -6,7 +6,8 @@ ends with the same bits as one that never stopped.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from going_modular.data_setup import Batches
 from going_modular.engine import RESULT_COLUMNS, TrainingDiverged, evaluate
+from going_modular.prefetch import prefetch
 from going_modular.signals import Stopped, StopSignals
 from going_modular.steps import gradient_step
 
@@ -72,6 +74,7 @@ class Trainer:
         sums: Losses and hits of these steps.
         results: As `engine.train` gives them.
         seconds: Time spent, over all sessions of the run.
+        waited: How much of it steps waited for their data.
         averaged: The model whose weights are the running average, or None.
     """
 
@@ -112,6 +115,7 @@ class Trainer:
         self.epoch, self.step, self.sums = 0, 0, Sums(self.device)
         self.results = {column: [] for column in RESULT_COLUMNS}
         self.seconds, self.since = 0.0, time.perf_counter()
+        self.waited = 0.0
 
     @property
     def tested(self) -> nn.Module:
@@ -155,7 +159,7 @@ class Trainer:
     def train_epoch(self, save, save_every: int, signals: StopSignals) -> None:
         self.model.train()
         self.train_batches.epoch, self.train_batches.first = self.epoch, self.step
-        for images, labels in self.train_batches:
+        for images, labels in self.timed(prefetch(self.train_batches)):
             loss, correct = gradient_step(
                 self.model, images, labels, self.optimizer, **self.step_options
             )
@@ -173,6 +177,17 @@ class Trainer:
                 raise Stopped(signals.received)
             if save_every and self.step % save_every == 0:
                 save(self.checked_state())
+
+    def timed(self, batches: Iterator) -> Iterator:
+        """The same batches; `waited` grows by the time that each was waited for."""
+        with closing(batches):
+            while True:
+                asked = time.perf_counter()
+                batch = next(batches, None)
+                self.waited += time.perf_counter() - asked
+                if batch is None:
+                    return
+                yield batch
 
     def end_epoch(self) -> None:
         """Test, and begin the next epoch's sums."""
@@ -220,6 +235,7 @@ class Trainer:
             "step": self.step,
             "results": self.results,
             "seconds": self.seconds,
+            "waited": self.waited,
             "random_state": torch.get_rng_state(),
             "cuda_random_states": cuda,
         }
@@ -228,7 +244,8 @@ class Trainer:
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
         self.epoch, self.step = state["epoch"], state["step"]
-        self.results, self.seconds = state["results"], state["seconds"]
+        self.results = state["results"]
+        self.seconds, self.waited = state["seconds"], state["waited"]
         torch.set_rng_state(state["random_state"])
         if state["cuda_random_states"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_random_states"])

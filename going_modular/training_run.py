@@ -44,7 +44,7 @@ def train_with_checkpoints(
     save_every: int = 0,
     log_steps: bool = False,
     tensorboard: bool = False,
-) -> tuple[dict[str, list[float]], float]:
+) -> Trainer:
     """Train, showing and logging how it goes, with a checkpoint after each epoch.
 
     Args:
@@ -60,7 +60,7 @@ def train_with_checkpoints(
         tensorboard: Write curves for TensorBoard.
 
     Returns:
-        Results of all epochs, and the seconds that they took.
+        The trainer, when it is done: it has the results and the times.
     """
     trainer = Trainer(
         model,
@@ -86,7 +86,7 @@ def train_with_checkpoints(
         trainer.watchers = [progress, EpochFiles(output)]
         trainer.watchers += [StepLines(output, done)] if log_steps else []
         trainer.watchers += [TensorBoard(output, done)] if tensorboard else []
-        results = trainer.train(
+        trainer.train(
             lambda state: save_checkpoint(
                 output / CHECKPOINT, {"settings": settings, "trainer": state}
             ),
@@ -96,7 +96,7 @@ def train_with_checkpoints(
         print(f"stopped early: no better test accuracy for {training.patience} epochs")
     if trainer.averaged is not None:
         model.load_state_dict(trainer.tested.state_dict())
-    return results, trainer.seconds
+    return trainer
 
 
 def write_outputs(
@@ -118,11 +118,10 @@ def print_summary(
     model: nn.Module,
     train_set: ImageSet,
     test_set: ImageSet,
-    results: dict[str, list[float]],
-    seconds: float,
+    trainer: Trainer,
 ) -> None:
     """Print the closing table."""
-    accuracies = [100 * accuracy for accuracy in results["test_acc"]]
+    accuracies = [100 * accuracy for accuracy in trainer.results["test_acc"]]
     best = max(accuracies)
     seen = len(accuracies) * len(train_set)
     print()
@@ -131,7 +130,9 @@ def print_summary(
         parameters=f"{sum(p.numel() for p in model.parameters()):,}",
         test_accuracy=f"{accuracies[-1]:.2f} % after the last epoch "
         f"(best {best:.2f} % after epoch {accuracies.index(best) + 1})",
-        time=f"{seconds:.0f} s, {seen / seconds:,.0f} images/s, evaluation included",
+        time=f"{trainer.seconds:.0f} s, {seen / trainer.seconds:,.0f} images/s, "
+        "evaluation included",
+        waiting=f"{trainer.waited / trainer.seconds:.1%} of the time, for data",
         written=f"{output}: {', '.join(FILES)}",
     )
 
