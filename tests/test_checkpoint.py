@@ -1,14 +1,21 @@
 """Models come back with their configuration; damaged files are named."""
 
+import os
 import pickle
+import random
+import stat
+from pathlib import Path
 
 import pytest
 import torch
+from exactness import check_same
 from safetensors.torch import save_file
 
+from going_modular import checkpoint
 from going_modular.checkpoint import (
     load_checkpoint,
     load_model,
+    previous,
     save_checkpoint,
     save_model,
     write_file,
@@ -78,3 +85,256 @@ def test_checkpoint_comes_back_and_one_with_code_runs_nothing(tmp_path):
         with pytest.raises(InputError, match=f"{name} is damaged"):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "ran").exists()
+
+
+# Pairs of checkpoints
+
+SLOW = "SLOW" in os.environ
+
+
+def state_of(version: int) -> dict:
+    """A small state of every kind of value that a run's has."""
+    weights = torch.randn(3, 5, generator=torch.Generator().manual_seed(version))
+    return {
+        "trainer": {
+            "model": {"w": weights, "b": weights.double().sum(1)},
+            "results": {"test_acc": [0.1 * version, 1 / 3]},
+            "random_state": torch.arange(40, dtype=torch.uint8),
+            "epoch": version,
+            "averaged": None,
+        },
+        "settings": {"data": "digits", "mean": (0.5,)},
+    }
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    """The newest of two checkpoints, 2, with the one before it, 1."""
+    path = tmp_path / "checkpoint.pt"
+    for version in (1, 2):
+        save_checkpoint(path, state_of(version))
+    return path
+
+
+def version_of(path: Path) -> int:
+    """Which checkpoint is gone on from; every bit of it is right."""
+    state = load_checkpoint(path)
+    version = state["trainer"]["epoch"]
+    check_same(state, state_of(version))
+    return version
+
+
+def places(count: int, sample: int) -> list[int]:
+    """Some of so many places; all of them where time does not matter."""
+    chosen = range(count)
+    return list(chosen) if SLOW else sorted(random.Random(0).sample(chosen, sample))
+
+
+def test_the_newest_checkpoint_is_taken_without_a_word(path, capsys):
+    assert version_of(path) == 2
+    assert capsys.readouterr().out == ""
+    assert {p.name for p in path.parent.iterdir()} == {path.name, previous(path).name}
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", None])
+def test_an_empty_or_missing_one_lets_the_one_before_be_taken(path, content, capsys):
+    if content is None:  # killed between the two renames
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    assert version_of(path) == 1
+    why = "is not there" if content is None else "is damaged"
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"checkpoint.pt {why}")
+    assert line.endswith("going on from checkpoint.previous.pt")
+
+
+def test_a_truncated_one_is_noticed_wherever_it_ends(path, capsys):
+    whole = path.read_bytes()
+    for length in places(len(whole), 40):
+        path.write_bytes(whole[:length])
+        assert version_of(path) == 1, length
+        assert "going on from checkpoint.previous.pt" in capsys.readouterr().out
+
+
+UNNOTICED = pytest.mark.xfail(strict=True, reason="torch reads nothing from a folder")
+
+
+@UNNOTICED
+def test_no_flipped_bit_goes_unnoticed(path, capsys):
+    """It is noticed, or stands where it means nothing, such as in a time stamp."""
+    whole = path.read_bytes()
+    noticed = 0
+    chosen = places(8 * len(whole), 400)
+    for place in chosen:
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        if version_of(path) == 1:
+            noticed += 1
+            assert "checkpoint.pt is damaged" in capsys.readouterr().out
+    assert noticed > len(chosen) / 4
+
+
+def test_a_flipped_bit_of_a_weight_is_noticed(path):
+    content = path.read_bytes()
+    weight = state_of(2)["trainer"]["model"]["w"].numpy().tobytes()
+    assert content.count(weight) == 1
+    place = content.index(weight)
+    for bit in range(8 * len(weight)):
+        changed = bytearray(content)
+        changed[place + bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        assert version_of(path) == 1
+
+
+@UNNOTICED
+def test_a_weight_that_claims_to_be_a_folder_is_noticed(path):
+    """One bit of a zip's directory says so; torch then reads no bytes at all."""
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\1\2", 0, content.rindex(b"archive/data/0"))
+    content[entry + 38] ^= 0x10  # the file's attributes: a folder
+    path.write_bytes(content)
+    assert version_of(path) == 1
+
+
+def test_two_unreadable_ones_get_one_line(path):
+    path.write_bytes(path.read_bytes()[:-100])
+    previous(path).write_bytes(b"")
+    with pytest.raises(InputError) as error:
+        load_checkpoint(path)
+    (line,) = str(error.value).splitlines()
+    for part in ("checkpoint.pt is damaged", "checkpoint.previous.pt is damaged"):
+        assert part in line
+    assert str(path.parent) in line and "start without --resume" in line
+    path.unlink()
+    with pytest.raises(InputError, match="checkpoint.pt is not there, .*damaged"):
+        load_checkpoint(path)
+    previous(path).unlink()
+    with pytest.raises(InputError, match="no checkpoint .*: start without --resume"):
+        load_checkpoint(path)
+
+
+def test_code_in_either_of_the_two_is_never_run(path, tmp_path):
+    torch.save({"trainer": Bomb(str(tmp_path / "ran"))}, path)
+    assert version_of(path) == 1
+    torch.save({"trainer": Bomb(str(tmp_path / "ran"))}, previous(path))
+    with pytest.raises(InputError, match="can be read"):
+        load_checkpoint(path)
+    assert not (tmp_path / "ran").exists()
+
+
+class PowerCut(BaseException):
+    """Nothing after it is done, not even cleaning up."""
+
+
+class Disk:
+    """Notes what is asked of the disk, and fails at the nth time."""
+
+    def __init__(self, monkeypatch, fail_at: int = 0):
+        self.asked, self.fail_at = [], fail_at
+        for name in ("fsync", "replace"):
+            monkeypatch.setattr(checkpoint.os, name, self.wrap(getattr(os, name)))
+
+    def wrap(self, function):
+        def wrapped(*arguments):
+            what = [Path(a).name for a in arguments if not isinstance(a, int)]
+            if not what:
+                is_folder = stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+                what = ["folder" if is_folder else "file"]
+            self.asked.append((function.__name__, *what))
+            if len(self.asked) == self.fail_at:
+                raise PowerCut
+            return function(*arguments)
+
+        return wrapped
+
+
+def test_bytes_reach_the_disk_before_their_name_and_the_name_before_going_on(
+    path, monkeypatch
+):
+    disk = Disk(monkeypatch)
+    save_checkpoint(path, state_of(3))
+    assert disk.asked == [
+        ("fsync", "file"),
+        ("replace", "checkpoint.pt", "checkpoint.previous.pt"),
+        ("replace", ".checkpoint.writing.pt", "checkpoint.pt"),
+        ("fsync", "folder"),
+    ]
+    assert version_of(path) == 3
+    disk.asked.clear()
+    write_file(path.with_name("a.txt"), lambda beside: beside.write_text("a"))
+    assert disk.asked[:2] == [
+        ("fsync", "file"),
+        ("replace", ".a.writing.txt", "a.txt"),
+    ]
+
+
+@pytest.mark.parametrize(("moment", "left"), [(1, 2), (2, 2), (3, 2), (4, 3)])
+def test_cut_off_at_any_moment_of_saving_there_is_one_to_go_on_from(
+    moment, left, path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        Disk(patch, moment)
+        with pytest.raises(PowerCut):
+            save_checkpoint(path, state_of(3))
+    assert version_of(path) == left
+    save_checkpoint(path, state_of(4))
+    assert version_of(path) == 4
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        1,
+        2,
+        pytest.param(
+            3,
+            marks=pytest.mark.xfail(
+                strict=True, reason="the damaged one has taken the good one's place"
+            ),
+        ),
+        4,
+    ],
+)
+def test_a_damaged_one_never_takes_the_place_of_a_good_one(moment, path, monkeypatch):
+    """Going on from the one before, the run is cut off as it saves again."""
+    path.write_bytes(b"damaged")
+    assert version_of(path) == 1
+    with monkeypatch.context() as patch:
+        Disk(patch, moment)
+        with pytest.raises(PowerCut):
+            save_checkpoint(path, state_of(3))
+    assert version_of(path) in (1, 3)
+
+
+full = pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="no /dev/full, a disk that is always full"
+)
+
+
+@full
+def test_a_full_disk_leaves_both_checkpoints_and_nothing_else(path):
+    """What is beside the file is a link to a device on which there is no room."""
+    path.with_name(".checkpoint.writing.pt").symlink_to("/dev/full")
+    with pytest.raises(InputError) as error:
+        save_checkpoint(path, state_of(3))
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"cannot write {path} (No space left on device)")
+    assert "--resume" in line
+    assert {p.name for p in path.parent.iterdir()} == {path.name, previous(path).name}
+    assert version_of(path) == 2
+    path.unlink()
+    assert version_of(path) == 1
+
+
+@full
+@pytest.mark.parametrize("name", ["results.pkl", "history.csv"])
+def test_a_full_disk_leaves_the_file_before(name, tmp_path):
+    path = tmp_path / name
+    path.write_text("before")
+    path.with_name(f".{path.stem}.writing{path.suffix}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        write_file(path, lambda beside: beside.write_text("after"))
+    assert path.read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == [name]
