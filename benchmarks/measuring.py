@@ -1,21 +1,32 @@
-"""Work of a model by formula, the machine's own rate, and fair timing."""
+"""What benchmarks time, how they time it, and what they hold it against."""
 
+import ctypes
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from going_modular.config import ViTConfig
+from going_modular.utils import describe_machine
 
 __all__ = [
+    "PRECISIONS",
+    "describe",
+    "forward_call",
     "markdown_table",
     "matrix_products",
     "multiply_adds",
+    "peak_memory",
     "spread",
     "take_turns",
+    "train_call",
 ]
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Sides of the square matrices whose product shows what the machine can do.
 SIDES = {"cpu": (1024, 2048, 3072), "cuda": (4096, 8192, 16384)}
 
@@ -35,6 +46,36 @@ def multiply_adds(c: ViTConfig) -> int:
     hidden = c.representation_size
     head = (D + c.num_classes) * hidden if hidden else D * c.num_classes
     return c.num_patches * c.patch_dim * D + c.depth * (attention + mlp) + head
+
+
+def forward_call(model: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable:
+    """One evaluation of a batch."""
+
+    @torch.inference_mode()
+    def call() -> Tensor:
+        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+            return model(x)
+
+    return call
+
+
+def train_call(
+    model: nn.Module, x: Tensor, labels: Tensor, dtype: torch.dtype
+) -> Callable:
+    """One training step on a batch."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-4, weight_decay=0.1, fused=True
+    )
+
+    def call() -> None:
+        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+            logits = model(x)  # (B, K)
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return call
 
 
 def matrix_products(
@@ -77,7 +118,7 @@ def take_turns(
     Args:
         calls: What to time, by name.
         rounds: Most rounds.
-        most_seconds: Begin no round after this time, except for the first.
+        most_seconds: Begin no round after this time, except for the first three.
         device: Where the calls do their work.
         times: Calls in a row for one time.
 
@@ -90,7 +131,7 @@ def take_turns(
     for name in names:
         seconds_for(calls[name], device, times)
     for number in range(rounds):
-        if number and time.perf_counter() > stop:
+        if number >= 3 and time.perf_counter() > stop:
             break
         first = number % len(names)
         for name in names[first:] + names[:first]:
@@ -98,9 +139,41 @@ def take_turns(
     return found
 
 
+def peak_memory(call: Callable, device: torch.device) -> float | None:
+    """Most memory of a call over what is held before it, in MiB, where it is known."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    if device.type != "cpu" or not Path("/proc/self/clear_refs").exists():
+        return None
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)  # give back what earlier calls have freed
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = resident("VmRSS")
+    call()
+    return resident("VmHWM") - before
+
+
+def resident(name: str) -> float:
+    """VmRSS: memory of this process now; VmHWM: its peak. In MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(name)]
+    return int(line.split()[1]) / 1024
+
+
 def spread(values: list[float]) -> tuple[float, float, float]:
     """Median, lowest and highest."""
     return statistics.median(values), min(values), max(values)
+
+
+def describe(device: torch.device) -> dict[str, str | int]:
+    """The hardware and versions that figures depend on, with the GPU."""
+    gpu = device.type == "cuda"
+    more = {"gpu": torch.cuda.get_device_name(device)} if gpu else {}
+    return {**describe_machine(), "device": str(device), **more}
 
 
 def markdown_table(rows: list[list[str]]) -> str:

@@ -21,75 +21,44 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.contenders import PEERS, build_contenders, greatest_difference
 from benchmarks.measuring import (
+    PRECISIONS,
+    describe,
+    forward_call,
     markdown_table,
     matrix_products,
     multiply_adds,
     spread,
     take_turns,
+    train_call,
 )
 from going_modular.config import ViTConfig
 from going_modular.settings import one_line_parser
-from going_modular.utils import InputError, choose_device, describe_machine, set_seeds
+from going_modular.utils import InputError, choose_device, set_seeds
 
 RESULTS = Path(__file__).parent / "results"
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # What to measure where nothing is said, and steps in a row for one time: a GPU is fed
 # ahead of its work.
-DEFAULTS = {
-    "cpu": dict(
-        models=["Ti/16", "S/16", "B/16"],
-        mode=["forward", "train"],
-        precision=["fp32", "bf16"],
-        batch=8,
-        steps=1,
-    ),
-    "cuda": dict(
-        models=["S/16", "B/16", "L/16"],
-        mode=["train"],
-        precision=["bf16"],
-        batch=64,
-        steps=10,
-    ),
+ON_CPU = {
+    "models": ["Ti/16", "S/16", "B/16"],
+    "mode": ["forward", "train"],
+    "precision": ["fp32", "bf16"],
+    "batch": 8,
+    "steps": 1,
 }
-
-
-def forward_call(model: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable:
-    """One evaluation of a batch."""
-
-    @torch.inference_mode()
-    def call() -> Tensor:
-        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
-            return model(x)
-
-    return call
-
-
-def train_call(
-    model: nn.Module, x: Tensor, labels: Tensor, dtype: torch.dtype
-) -> Callable:
-    """One training step on a batch."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=1e-4, weight_decay=0.1, fused=True
-    )
-
-    def call() -> None:
-        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
-            logits = model(x)  # (B, K)
-        loss = F.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return call
+ON_GPU = {
+    "models": ["S/16", "B/16", "L/16"],
+    "mode": ["train"],
+    "precision": ["bf16"],
+    "batch": 64,
+    "steps": 10,
+}
 
 
 def measure(
@@ -117,11 +86,10 @@ def measure(
     for name, model in contenders.items():
         model.train(row["mode"] == "train")
         run = torch.compile(model) if row["compiled"] else model
-        calls[name] = (
-            forward_call(run, x, dtype)
-            if row["mode"] == "forward"
-            else train_call(run, x, labels, dtype)
-        )
+        if row["mode"] == "forward":
+            calls[name] = forward_call(run, x, dtype)
+        else:
+            calls[name] = train_call(run, x, labels, dtype)
     found = take_turns(calls, args.rounds, seconds, device, args.steps)
     for model in contenders.values():
         model.zero_grad()  # a row of forward passes needs no gradients' memory
@@ -153,11 +121,11 @@ def table(rows: list[dict], names: list[str]) -> str:
 
     lines = [["model", "mode", *names, "ours / best", "of matrix product"]]
     for row in rows:
-        mode = [row["precision"], row["mode"]] + ["compiled"] * row["compiled"]
+        mode = f"{row['precision']} {row['mode']}" + " compiled" * row["compiled"]
         speeds = [cell(row["images_per_second"][name]) for name in names]
         ratio = cell(row["ours_to_best"]) if len(names) > 1 else ""
         share = f"{100 * row['tflops'] / row['machine_tflops']:.0f} %"
-        lines.append([row["model"], " ".join(mode), *speeds, ratio, share])
+        lines.append([row["model"], mode, *speeds, ratio, share])
     return markdown_table(lines)
 
 
@@ -181,7 +149,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.device = choose_device(args.device)
     kind = args.device.type
-    for name, value in DEFAULTS["cuda" if kind == "cuda" else "cpu"].items():
+    for name, value in (ON_GPU if kind == "cuda" else ON_CPU).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     for name in ("batch", "steps", "rounds", "minutes"):
@@ -195,12 +163,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     """Measure every row, and print and write what was found."""
-    configs = {}
-    for model in args.models:
-        try:
-            configs[model] = ViTConfig.from_variant(model, image_size=args.image_size)
-        except ValueError as error:
-            raise InputError(f"--models: {error}") from None
+    try:
+        configs = [ViTConfig.from_variant(m, args.image_size) for m in args.models]
+    except ValueError as error:
+        raise InputError(str(error)) from None
     kinds = [
         dict(precision=precision, mode=mode, compiled=compiled)
         for compiled in ((False, True) if args.compile else (False,))
@@ -208,21 +174,18 @@ def run(args: argparse.Namespace) -> None:
         for mode in args.mode
     ]
     end = time.perf_counter() + 60 * args.minutes
-    figures = {**describe_machine(), "device": str(args.device), "batch": args.batch}
-    if args.device.type == "cuda":
-        figures["gpu"] = torch.cuda.get_device_name(args.device)
+    figures = describe(args.device) | {"batch": args.batch, "steps": args.steps}
     figures |= {"image_size": args.image_size, "greatest_difference": {}, "rows": []}
     left = len(configs) * len(kinds)
-    for model, config in configs.items():
+    for name, config in zip(args.models, configs, strict=True):
         set_seeds(0)
         contenders = build_contenders(config, args.peers)
-        for contender in contenders.values():
-            contender.to(args.device)
+        contenders = {key: model.to(args.device) for key, model in contenders.items()}
         x = torch.randn(2, config.in_channels, *config.image_shape, device=args.device)
-        figures["greatest_difference"][model] = greatest_difference(contenders, x)
+        figures["greatest_difference"][name] = greatest_difference(contenders, x)
         for kind in kinds:
             seconds = (end - time.perf_counter()) / left
-            row = measure(contenders, config, {"model": model, **kind}, args, seconds)
+            row = measure(contenders, config, {"model": name, **kind}, args, seconds)
             figures["rows"].append(row)
             left -= 1
             # Said at once, since a long run may be cut short.

@@ -145,7 +145,7 @@ def capture(
     """Predict, and keep what passes through the model's blocks.
 
     The prediction is that of the model as it is: its kernel, its precision, its mode.
-    A compiled model runs uncompiled meanwhile, since compiled code calls no hooks.
+    A compiled model runs uncompiled meanwhile: it would ignore new hooks.
 
     Args:
         model: A `ViT`, also compiled or wrapped for several processes.

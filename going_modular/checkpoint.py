@@ -29,7 +29,7 @@ __all__ = [
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, bring it to the disk, then rename it."""
-    beside = path.with_name(f".{path.stem}.writing{path.suffix}")
+    beside = path.with_name(f".{path.stem[:200]}.writing{path.suffix}")
     try:
         write(beside)
         with open(beside, "rb+") as file:
@@ -51,7 +51,7 @@ def save_checkpoint(path: Path, state: dict) -> None:
     Raises:
         InputError: It cannot be written. The checkpoints that were there still are.
     """
-    beside = path.with_name(f".{path.stem}.writing{path.suffix}")
+    beside = path.with_name(f".{path.stem[:200]}.writing{path.suffix}")
     try:
         with open(beside, "wb") as file:
             torch.save(state, file)

@@ -4,6 +4,7 @@ A photo is cut to the square that the model was trained on, or kept whole. A who
 gives another grid of patches, and the position embeddings are resized to it.
 """
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def read_image(path: Path, config: ViTConfig, whole: bool = False) -> Tensor:
     if not path.is_file():
         raise InputError(f"no photo {str(path)!r}: give the file of one")
     try:
+        warnings.simplefilter(
+            "ignore", Image.DecompressionBombWarning
+        )  # up to its limit
         if whole:
             photo = read_upright(path)
             size = photo.size

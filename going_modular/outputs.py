@@ -49,7 +49,7 @@ def write_files(files: Mapping[Path, Callable[[Path], object]]) -> None:
     Raises:
         InputError: One cannot be written; nothing is left of the others.
     """
-    beside = {p: p.with_name(f".{p.stem}.writing{p.suffix}") for p in files}
+    beside = {p: p.with_name(f".{p.stem[:200]}.writing{p.suffix}") for p in files}
     path = None
     try:
         for path, write in files.items():

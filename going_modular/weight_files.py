@@ -66,6 +66,8 @@ def first_line(error: Exception) -> str:
     # torch advises to load it without this protection: not repeated here
     if unsupported := re.search(r"Unsupported .*?(?= was not|$)", str(error), re.M):
         return unsupported.group()
+    if isinstance(error, KeyError):  # the number of an unknown instruction
+        return "of no known format"
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__} {lines[0][:150]}".strip()
 
