@@ -34,11 +34,11 @@ SIDES = {"cpu": (1024, 2048, 3072), "cuda": (4096, 8192, 16384)}
 def multiply_adds(c: ViTConfig) -> int:
     """Multiplications, each with its addition, of one image's forward pass.
 
-    Only matrix products are counted, as usual. A training step takes three times as
-    many: backward, each product has two, one for either factor.
+    Only matrix products are counted, as usual, of all tokens in all blocks.
 
-    Source: the shapes in Equations 1 to 8 of the ViT paper. Six times these numbers
-    and JFT's 303 million images give the exaFLOPs of its Table 6.
+    Source: the shapes in Equations 1 to 8 of the ViT paper. Its Table 6 follows: two
+    operations each, three times as many with the backward pass, JFT's 303 million
+    images, and the epochs.
     """
     T, D, F = c.num_tokens, c.embedding_dim, c.mlp_size
     attention = T * 4 * D**2 + 2 * T**2 * D  # U_qkv and U_msa; q k^T and A v

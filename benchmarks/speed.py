@@ -12,9 +12,9 @@ function, which is checked first:
 - train: forward, cross-entropy, backward and a step of AdamW, the same for all.
 
 Beside them, `torch.mm` of large square matrices shows what the machine can do in that
-precision; our share of it follows from the model's multiplications. A GPU is taken
-where there is one, with sizes that suit it. Prints a Markdown table of medians, lowest
-and highest in brackets, and writes benchmarks/results/speed_DEVICE.json.
+precision, and how much of that our model does. A GPU is taken where there is one, with
+sizes that suit it. Prints a Markdown table of medians in images per second, lowest and
+highest in brackets, and writes benchmarks/results/speed_DEVICE.json.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.contenders import PEERS, build_contenders, greatest_difference
 from benchmarks.measuring import (
@@ -33,7 +34,6 @@ from benchmarks.measuring import (
     forward_call,
     markdown_table,
     matrix_products,
-    multiply_adds,
     spread,
     take_turns,
     train_call,
@@ -43,8 +43,7 @@ from going_modular.settings import one_line_parser
 from going_modular.utils import InputError, choose_device, set_seeds
 
 RESULTS = Path(__file__).parent / "results"
-# What to measure where nothing is said, and steps in a row for one time: a GPU is fed
-# ahead of its work.
+# Where nothing is said. Steps in a row make one time: a GPU is fed ahead of its work.
 ON_CPU = {
     "models": ["Ti/16", "S/16", "B/16"],
     "mode": ["forward", "train"],
@@ -66,23 +65,20 @@ def measure(
 ) -> dict:
     """Time one row of the table.
 
-    Args:
-        contenders: The models, by name.
-        config: What they were built from.
-        row: mode, precision and compiled of this row.
-        args: batch, rounds, steps and device.
-        seconds: Time for this row.
-
     Returns:
-        The row with images per second of each contender, ours over the best peer
-        round by round, and the rates of model and machine in TFLOP/s.
+        The row, which says mode, precision and compiled, with images per second of
+        each contender, ours over the best peer round by round, and the rates of our
+        model and of the machine in TFLOP/s.
     """
     device, dtype = args.device, PRECISIONS[row["precision"]]
     x = torch.randn(args.batch, config.in_channels, *config.image_shape, device=device)
     labels = torch.randint(config.num_classes, (args.batch,), device=device)
     calls = matrix_products(device, dtype)
     sides = list(calls)
-    torch.compiler.reset()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        contenders["ours"](x)
+    if row["compiled"]:
+        torch.compiler.reset()  # there is a limit to the versions of one model
     for name, model in contenders.items():
         model.train(row["mode"] == "train")
         run = torch.compile(model) if row["compiled"] else model
@@ -95,12 +91,12 @@ def measure(
         model.zero_grad()  # a row of forward passes needs no gradients' memory
 
     speeds = {name: [args.batch / s for s in found[name]] for name in contenders}
-    passes = 1 if row["mode"] == "forward" else 3
-    median = spread(speeds["ours"])[0]
+    # Backward, each matrix product has two.
+    work = counter.get_total_flops() * (1 if row["mode"] == "forward" else 3)
     row |= {
         "rounds": len(speeds["ours"]),
         "images_per_second": {name: spread(values) for name, values in speeds.items()},
-        "tflops": 2 * passes * multiply_adds(config) * median / 1e12,
+        "tflops": work / spread(found["ours"])[0] / 1e12,
         "machine_tflops": max(2 * s**3 / spread(found[s])[0] for s in sides) / 1e12,
     }
     if len(speeds) > 1:
@@ -131,13 +127,11 @@ def table(rows: list[dict], names: list[str]) -> str:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = one_line_parser(__doc__.split("\n")[0])
-    several = dict(nargs="+", help="several may be given")
-    parser.add_argument("--models", **several | {"help": "such as Ti/16 B/16"})
-    parser.add_argument("--mode", choices=("forward", "train"), **several)
-    parser.add_argument("--precision", choices=list(PRECISIONS), **several)
-    parser.add_argument(
-        "--peers", choices=list(PEERS), default=list(PEERS), help="(all)", nargs="*"
-    )
+    parser.add_argument("--models", nargs="+", help="such as Ti/16 B/16")
+    parser.add_argument("--mode", choices=("forward", "train"), nargs="+")
+    parser.add_argument("--precision", choices=list(PRECISIONS), nargs="+")
+    peers = list(PEERS)
+    parser.add_argument("--peers", choices=peers, default=peers, nargs="*")
     parser.add_argument("--compile", action="store_true", help="compiled rows too")
     parser.add_argument("--batch", type=int, help="images in a batch (8; GPU 64)")
     parser.add_argument("--steps", type=int, help="in a row for one time (1; GPU 10)")
@@ -188,7 +182,6 @@ def run(args: argparse.Namespace) -> None:
             row = measure(contenders, config, {"model": name, **kind}, args, seconds)
             figures["rows"].append(row)
             left -= 1
-            # Said at once, since a long run may be cut short.
             print(table([row], list(contenders)), file=sys.stderr, flush=True)
     args.output.write_text(json.dumps(figures, indent=1) + "\n")
     print(table(figures["rows"], list(contenders)))

@@ -1,0 +1,219 @@
+"""Benchmarks: the formulas they rest on, and that their command lines run."""
+
+import importlib
+import json
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import growth, measuring, speed
+from benchmarks.measuring import (
+    forward_call,
+    markdown_table,
+    multiply_adds,
+    peak_memory,
+    take_turns,
+    train_call,
+)
+from going_modular.config import ViTConfig
+from going_modular.utils import InputError
+from going_modular.vit import ViT
+
+CPU = torch.device("cpu")
+TOY = ViTConfig(
+    image_size=40,
+    patch_size=8,
+    embedding_dim=44,
+    num_heads=4,
+    mlp_size=176,
+    depth=3,
+    num_classes=10,
+)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TOY,
+        ViTConfig.from_variant("Ti/16"),
+        ViTConfig.from_variant("Ti/32", image_size=(64, 96), representation_size=24),
+    ],
+    ids=["toy", "Ti/16", "Ti/32"],
+)
+def test_the_formula_counts_what_torch_counts(config):
+    model = ViT(config)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(2, config.in_channels, *config.image_shape))
+    # torch counts a multiplication and its addition as two.
+    assert counter.get_total_flops() == 2 * 2 * multiply_adds(config)
+
+
+def test_backward_takes_twice_the_work_of_forward():
+    """But for the attention's kernel, and the images, which need no gradient."""
+    model = ViT(ViTConfig.from_variant("Ti/16"))
+    with FlopCounterMode(display=False) as forward:
+        loss = model(torch.zeros(1, 3, 224, 224)).sum()
+    with FlopCounterMode(display=False) as backward:
+        loss.backward()
+    ratio = backward.get_total_flops() / forward.get_total_flops()
+    assert ratio == pytest.approx(2, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "name, epochs, exaflops",
+    [("B/32", 7, 55), ("B/16", 7, 224), ("L/32", 7, 196)]
+    + [("L/16", 7, 783), ("L/16", 14, 1567), ("H/14", 14, 4262)],
+)
+def test_the_formula_gives_the_compute_of_table_6(name, epochs, exaflops):
+    work = multiply_adds(ViTConfig.from_variant(name))
+    images = 303e6  # JFT, section 4.1
+    assert 2 * 3 * work * images * epochs / 1e18 == pytest.approx(exaflops, rel=0.025)
+
+
+def test_a_training_call_trains_and_a_forward_call_does_not():
+    torch.manual_seed(0)
+    model = ViT(TOY)
+    x, labels = torch.randn(4, 3, 40, 40), torch.arange(4)
+    before = [p.clone() for p in model.parameters()]
+    logits = forward_call(model, x, torch.bfloat16)()
+    assert logits.dtype == torch.bfloat16 and not logits.requires_grad
+    assert all(map(torch.equal, before, model.parameters()))
+    train_call(model, x, labels, torch.float32)()
+    assert not torch.equal(before[-2], model.head.weight)
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_calls_take_turns_and_each_round_begins_with_another():
+    order = []
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    found = take_turns(calls, 4, 60, CPU)
+    assert "".join(order) == "abc" + "abc" + "bca" + "cab" + "abc"
+    assert {name: len(times) for name, times in found.items()} == dict(a=4, b=4, c=4)
+    assert len(take_turns(calls, 9, 0, CPU)["a"]) == 3
+
+
+def test_peak_memory_sees_what_was_freed_again():
+    peak_memory(lambda: torch.ones(2**20), CPU)
+    peak = peak_memory(lambda: torch.ones(25 * 2**20), CPU)  # 100 MiB
+    assert peak is None or 95 < peak < 130
+
+
+def test_a_markdown_table_has_a_line_under_its_head():
+    lines = ["| a   | b |", "| --- | - |", "| c d | e |"]
+    assert markdown_table([["a", "b"], ["c d", "e"]]) == "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "dimension, value, field",
+    [
+        ("image size", 448, "image_size"),
+        ("depth", 24, "depth"),
+        ("width", 384, "embedding_dim"),
+    ],
+)
+def test_growth_changes_one_size(dimension, value, field):
+    common = growth.Case(ViTConfig.from_variant("Ti/16"), 8)
+    assert common.grow(dimension, 1)[1] == common
+    grown_to, case = common.grow(dimension, 2)
+    assert case.batch == 8
+    assert grown_to == value == getattr(case.config, field)
+    if dimension == "width":
+        assert case.config == ViTConfig.from_variant("S/16")
+    assert common.grow("batch", 0.5) == (4, growth.Case(common.config, 4))
+
+
+def test_speed_runs_and_writes_its_table(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("vit_pytorch", reason="pip install -e .[peers]")
+    pytest.importorskip("timm", reason="pip install -e .[peers]")
+    pytest.importorskip("transformers", reason="pip install -e .[peers]")
+    monkeypatch.setitem(measuring.SIDES, "cpu", (64, 128))
+    path = tmp_path / "speed.json"
+    small = "--models Ti/16 --image-size 32 --batch 2 --rounds 1 --device cpu"
+    assert speed.main([*small.split(), "--output", str(path)]) == 0
+    figures = json.loads(path.read_text())
+    assert figures["greatest_difference"]["Ti/16"] < 1e-4
+    modes = [(row["precision"], row["mode"]) for row in figures["rows"]]
+    assert modes == [
+        (precision, mode)
+        for precision in ("fp32", "bf16")
+        for mode in ("forward", "train")
+    ]
+    for row in figures["rows"]:
+        speeds = row["images_per_second"]
+        assert list(speeds) == ["ours", *speed.PEERS]
+        medians = {name: values[0] for name, values in speeds.items()}
+        best = medians[row["best_peer"]]
+        assert best == max(medians[name] for name in speed.PEERS)
+        # One round: its ratio is that of the medians.
+        assert row["ours_to_best"][0] == pytest.approx(medians["ours"] / best)
+        work = 2 * multiply_adds(ViTConfig.from_variant("Ti/16", 32)) / 1e12
+        work *= 3 if row["mode"] == "train" else 1
+        # At most the formula's: the model may leave out what decides no logit.
+        share = row["tflops"] / (work * medians["ours"])
+        assert 0.9 < share < 1 + 1e-9
+        assert row["machine_tflops"] > 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(modes)
+    assert all(line.startswith("| ") and line.count("|") == 10 for line in lines)
+
+
+def test_contenders_that_compute_something_else_are_refused():
+    pytest.importorskip("timm", reason="pip install -e .[peers]")
+    contenders = speed.build_contenders(TOY, ["timm"])
+    x = torch.randn(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    assert speed.greatest_difference(contenders, x) < 1e-5
+    nn.init.normal_(contenders["timm"].pos_embed)
+    with pytest.raises(RuntimeError, match="timm's logits differ from ours by"):
+        speed.greatest_difference(contenders, x)
+
+
+def test_growth_runs_and_draws(tmp_path, capsys):
+    table, picture = tmp_path / "growth.json", tmp_path / "growth.png"
+    small = "--image-size 32 --batch 2 --rounds 1 --device cpu --output"
+    assert growth.main([*small.split(), str(picture), "--json", str(table)]) == 0
+    rows = json.loads(table.read_text())["rows"]
+    assert len(rows) == 4 * len(growth.FACTORS)
+    for row in rows:
+        # What is expected follows from the common model and the formula alone.
+        ratio = rows[2]["multiply_adds"] / row["multiply_adds"]
+        common = rows[2]["images_per_second"][0]
+        assert row["expected"] == pytest.approx(common * ratio)
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(rows)
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "benchmark, flags, message",
+    [
+        (speed, ["--models", "X/16"], "unknown variant 'X/16'"),
+        (speed, ["--image-size", "33"], "image_size 33 is not a multiple"),
+        (speed, ["--batch", "0"], "--batch must be positive, not 0"),
+        (speed, ["--output", "no/such/x.json"], "--output: no folder no/such"),
+        (growth, ["--model", "Ti/0"], "patch_size must be a positive integer"),
+        (growth, ["--output", "no/such/x.png"], "--output: no folder no/such"),
+        (growth, ["--rounds", "-1"], "--rounds must be positive, not -1"),
+    ],
+)
+def test_unusable_flags_are_one_line(benchmark, flags, message, capsys):
+    assert benchmark.main(flags) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(message) and shown.count("\n") == 1
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vit_pytorch", None)
+    with pytest.raises(InputError, match=r"vit-pytorch is missing: pip install -e"):
+        speed.build_contenders(TOY, ["vit-pytorch"])
+
+
+@pytest.mark.parametrize("name", ["capturing", "loading", "recipes", "trust"])
+def test_the_other_benchmarks_say_what_they_do(name, monkeypatch, capsys):
+    benchmark = importlib.import_module(f"benchmarks.{name}")
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as stop:
+        benchmark.main()
+    assert stop.value.code == 0
+    assert benchmark.__doc__.split("\n")[0][:30] in capsys.readouterr().out
