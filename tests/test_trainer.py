@@ -102,10 +102,9 @@ def build(
 
 
 def everything(trainer: Trainer) -> dict:
-    """All that two runs must have in common; the time is their own."""
+    """All that two runs must have in common; the times are their own."""
     state = copy.deepcopy(trainer.state_dict())
-    del state["seconds"]
-    return state
+    return {k: v for k, v in state.items() if k not in ("seconds", "waited")}
 
 
 def stop(path, trainer: Trainer, step: int) -> None:
@@ -125,6 +124,14 @@ def go_on(path, seed: int = 99, **options) -> Trainer:
 
 def ignore(state: dict) -> None:
     """Saves nothing."""
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_terminal():
+    """Ctrl-C is not ignored, though it is where tests run in the background."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
 
 
 # Without any option it is the engine's loop
