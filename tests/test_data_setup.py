@@ -350,3 +350,22 @@ def test_augmentation_gets_normalised_images(numbered):
 def test_batch_size_below_one_is_named(numbered, size):
     with pytest.raises(ValueError, match=f"batch_size must be 1 or more, not {size}"):
         Batches(numbered, size)
+
+
+def test_an_epoch_can_begin_with_any_of_its_batches(builtin):
+    """Those left out are not made, and the others are as they would have been."""
+    data = builtin[0].subset(slice(100))
+    made = []
+
+    def augment(images, generator):
+        made.append(len(images))
+        return random_crop_and_flip(images, 0.5, generator)
+
+    options = dict(shuffle=True, augment=augment, seed=3, epoch=2)
+    whole = list(Batches(data, 32, **options))
+    for first in range(5):
+        made.clear()
+        rest = list(Batches(data, 32, first=first, **options))
+        assert len(rest) == len(made) == 4 - first
+        for (x, y), (images, labels) in zip(rest, whole[first:], strict=True):
+            assert torch.equal(x, images) and torch.equal(y, labels)
