@@ -92,6 +92,7 @@ def test_probabilities_are_the_softmax_of_timm_on_torchvision_preprocessing(
     pytest.importorskip("timm", reason="pip install -e .[peers]")
     from timm.models.vision_transformer import VisionTransformer
 
+    torch.manual_seed(0)
     peer = VisionTransformer(
         img_size=40,
         patch_size=8,
@@ -101,7 +102,6 @@ def test_probabilities_are_the_softmax_of_timm_on_torchvision_preprocessing(
         mlp_ratio=52 / 44,
         num_classes=7,
     )
-    torch.manual_seed(0)
     with_noise(peer)
     save_file(peer.state_dict(), tmp_path / "model.safetensors")
     config = {"pretrained_cfg": IMAGENET}  # as in timm's repositories
