@@ -85,7 +85,8 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
         if "variant" in given:  # Table 1 decides the sizes
             preset = {k: v for k, v in preset.items() if k not in MODEL_FIELDS}
         return Plan.from_settings({**preset, **given}), None
-    checkpoint = read_unfinished(args.output)
+    expected = ("data", *MODEL_FIELDS, *TRAINING_FIELDS)
+    checkpoint = read_unfinished(args.output, expected)
     saved = checkpoint["settings"]
     changed = [k for k in given if k in saved and given[k] != saved[k]]
     if changed:

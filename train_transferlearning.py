@@ -83,7 +83,7 @@ def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
     if args.smoke:
         given = {**SMOKE, **given}
     if args.resume:
-        checkpoint = read_unfinished(args.output)
+        checkpoint = read_unfinished(args.output, names)
         saved = checkpoint["settings"]
         changed = [k for k in given if given[k] != saved.get(k)]
         if changed:

@@ -17,6 +17,7 @@ from going_modular.utils import InputError
 from going_modular.vit import ViT
 
 __all__ = [
+    "cannot_write",
     "load_checkpoint",
     "load_model",
     "previous",
@@ -28,16 +29,31 @@ __all__ = [
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, bring it to the disk, then rename it."""
+    """Let `write` fill a file beside `path`, bring it to the disk, then rename it.
+
+    Raises:
+        OSError: It cannot be written; what was there still is.
+    """
     beside = path.with_name(f".{path.stem[:200]}.writing{path.suffix}")
     try:
         write(beside)
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    except (OSError, SafetensorError) as error:
+        raise cannot_write(path, error) from None
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: Exception) -> OSError:
+    """An error that names the file and the reason, which may be an error's cause."""
+    reason = error
+    while not isinstance(reason, OSError) and reason.__context__ is not None:
+        reason = reason.__context__
+    why = getattr(reason, "strerror", None) or str(reason).splitlines()[0]
+    return OSError(f"cannot write {path} ({why})")
 
 
 def previous(path: Path) -> Path:
@@ -64,10 +80,9 @@ def save_checkpoint(path: Path, state: dict) -> None:
     except (OSError, RuntimeError) as error:  # torch has its own for a full disk
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(
-            f"cannot write {path} ({why}); earlier checkpoints are as they were: make "
-            "room, then go on with --resume"
+            f"{cannot_write(path, error)}; earlier checkpoints are as they were: mend "
+            "that, then go on with --resume"
         ) from None
 
 
@@ -84,7 +99,8 @@ def sync_folder(folder: Path) -> None:
 def load_checkpoint(path: Path) -> dict:
     """Read a checkpoint of `save_checkpoint`; code in the file is never run.
 
-    Where the newest one is damaged or gone, the one before is taken, and said so.
+    Where the newest one is damaged or gone, the one before is taken, and said so; it
+    also takes the newest's place, so that a damaged file never replaces it.
 
     Raises:
         InputError: There is none, or none that can be read.
@@ -100,6 +116,8 @@ def load_checkpoint(path: Path) -> dict:
         else:
             if problems:
                 print(f"{problems[0]}: going on from {file.name}")
+                with suppress(OSError):
+                    os.replace(file, path)
             return state
     if not path.exists() and not previous(path).exists():
         raise InputError(f"no checkpoint {path}: start without --resume")
@@ -113,6 +131,8 @@ def read_checkpoint(path: Path) -> dict:
     """Read one file, after comparing every byte of it with its check sums."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
+        folders = [x.filename for x in archive.infolist() if x.external_attr]
+        damaged = damaged or next(iter(folders), None)  # torch reads nothing from these
     if damaged is not None:
         raise ValueError(f"{damaged} has a wrong check sum")
     with warnings.catch_warnings(action="ignore"):  # about foreign pickles

@@ -6,13 +6,14 @@ with it. What a run that died wrote after its last checkpoint is dropped on resu
 
 import csv
 import json
+import math
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from torch import Tensor
 
-from going_modular.checkpoint import write_file
+from going_modular.checkpoint import cannot_write, write_file
 from going_modular.helper_functions import plot_loss_curves, use_style
 from going_modular.results import write_results
 from going_modular.utils import InputError
@@ -66,10 +67,9 @@ class StepLines:
     def __init__(self, folder: Path, done: int):
         """Begin after `done` steps: later lines are of a run that died."""
         self.path = folder / "steps.jsonl"
-        kept = self.path.read_text().splitlines()[:done] if self.path.exists() else []
-        write_file(
-            self.path, lambda path: path.write_text("".join(f"{x}\n" for x in kept))
-        )
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        kept = "".join(f"{line}\n" for line in lines if step_of(line) <= done)
+        write_file(self.path, lambda path: path.write_text(kept))
         self.file = open(self.path, "a", buffering=1)  # as long as the run
 
     def after_step(self, trainer, loss: Tensor) -> None:
@@ -77,18 +77,30 @@ class StepLines:
             "step": global_step(trainer),
             "epoch": trainer.epoch + 1,
             "loss": loss.item(),
-            "learning_rate": trainer.optimizer.param_groups[0]["lr"],
+            "learning_rate": trainer.rate,
         }
-        self.file.write(json.dumps(line) + "\n")
+        try:
+            self.file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
 
     def after_epoch(self, trainer) -> None:
         pass
+
+
+def step_of(line: str) -> float:
+    """The step that a line is about; infinite where it was not written to its end."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf
 
 
 class TensorBoard:
     """Curves for TensorBoard, in the folder's tensorboard/."""
 
     def __init__(self, folder: Path, done: int):
+        """Begin after the `done` steps of whole epochs: later curves are dropped."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -105,6 +117,5 @@ class TensorBoard:
         for name, values in trainer.results.items():
             part, kind = name.split("_")
             self.writer.add_scalar(f"{kind}/{part}", values[-1], step)
-        rate = trainer.optimizer.param_groups[0]["lr"]
-        self.writer.add_scalar("learning_rate", rate, step)
+        self.writer.add_scalar("learning_rate", trainer.rate, step)
         self.writer.flush()

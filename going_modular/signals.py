@@ -21,7 +21,8 @@ class Stopped(Exception):
 class StopSignals:
     """Within this context, a first Ctrl-C or SIGTERM only sets `received`.
 
-    A second one has its usual effect.
+    A second one has its usual effect. One that is ignored, as Ctrl-C is in a shell's
+    background jobs, stays so.
     """
 
     def __enter__(self) -> "StopSignals":
@@ -29,7 +30,8 @@ class StopSignals:
         kinds = (signal.SIGINT, signal.SIGTERM)
         if threading.current_thread() is not threading.main_thread():
             kinds = ()  # other threads get no signals
-        self.usual = {kind: signal.signal(kind, self.note) for kind in kinds}
+        taken = (k for k in kinds if signal.getsignal(k) is not signal.SIG_IGN)
+        self.usual = {kind: signal.signal(kind, self.note) for kind in taken}
         return self
 
     def note(self, number: int, frame) -> None:

@@ -75,6 +75,7 @@ class Trainer:
         results: As `engine.train` gives them.
         seconds: Time spent, over all sessions of the run.
         waited: How much of it steps waited for their data.
+        rate: Learning rate of the last step.
         averaged: The model whose weights are the running average, or None.
     """
 
@@ -115,7 +116,7 @@ class Trainer:
         self.epoch, self.step, self.sums = 0, 0, Sums(self.device)
         self.results = {column: [] for column in RESULT_COLUMNS}
         self.seconds, self.since = 0.0, time.perf_counter()
-        self.waited = 0.0
+        self.waited, self.rate = 0.0, optimizer.param_groups[0]["lr"]
 
     @property
     def tested(self) -> nn.Module:
@@ -163,6 +164,7 @@ class Trainer:
             loss, correct = gradient_step(
                 self.model, images, labels, self.optimizer, **self.step_options
             )
+            self.rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             if self.averaged is not None:
                 self.averaged.update_parameters(self.model)
@@ -206,15 +208,20 @@ class Trainer:
     def check_finite(self) -> None:
         """Raise an error if a loss of this epoch was no finite number."""
         if not torch.isfinite(self.sums.loss):
-            rate = self.optimizer.param_groups[0]["lr"]
             raise TrainingDiverged(
                 f"epoch {self.epoch + 1}: loss became {self.sums.loss.item()} at step "
                 f"{self.sums.finite.item() + 1} of the epoch (learning rate now "
-                f"{rate:.2g}): lower the learning rate"
+                f"{self.rate:.2g}): lower the learning rate"
             )
 
     def checked_state(self) -> dict:
+        """The state, which is no use if a loss or a weight is no finite number."""
         self.check_finite()
+        if not all(p.isfinite().all() for p in self.model.parameters()):
+            raise TrainingDiverged(
+                f"epoch {self.epoch + 1}: a weight is no number after step "
+                f"{self.step} of the epoch: lower the learning rate"
+            )
         return self.state_dict()
 
     def parts(self) -> dict:
@@ -236,6 +243,7 @@ class Trainer:
             "results": self.results,
             "seconds": self.seconds,
             "waited": self.waited,
+            "rate": self.rate,
             "random_state": torch.get_rng_state(),
             "cuda_random_states": cuda,
         }
@@ -245,7 +253,8 @@ class Trainer:
             part.load_state_dict(state[name])
         self.epoch, self.step = state["epoch"], state["step"]
         self.results = state["results"]
-        self.seconds, self.waited = state["seconds"], state["waited"]
+        for name in ("seconds", "waited", "rate"):
+            setattr(self, name, state[name])
         torch.set_rng_state(state["random_state"])
         if state["cuda_random_states"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_random_states"])

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import matplotlib
@@ -20,11 +21,19 @@ from going_modular.helper_functions import (
 from going_modular.progress import Progress, print_table
 from going_modular.results import write_results
 from going_modular.run_log import EpochFiles, StepLines, TensorBoard, global_step
-from going_modular.runs import CHECKPOINT, FILES, begin_output
+from going_modular.runs import (
+    CHECKPOINT,
+    FILES,
+    begin_output,
+    check_same_data,
+    compare_machines,
+    describe_data,
+    hold_output,
+)
 from going_modular.settings import TrainingSettings
 from going_modular.signals import Stopped
 from going_modular.trainer import Trainer
-from going_modular.utils import InputError
+from going_modular.utils import InputError, describe_machine
 from going_modular.vit import ViT
 
 __all__ = ["print_summary", "run_script", "train_with_checkpoints", "write_outputs"]
@@ -76,19 +85,30 @@ def train_with_checkpoints(
         accumulate=training.accumulate,
         precision=training.dtype,
     )
-    if checkpoint is None:
-        begin_output(output, settings)
-    else:
-        trainer.load_state_dict(checkpoint["trainer"])
-        print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
-    done = global_step(trainer)
-    with Progress(training.epochs, quiet, trainer.epoch) as progress:
-        trainer.watchers = [progress, EpochFiles(output)]
-        trainer.watchers += [StepLines(output, done)] if log_steps else []
-        trainer.watchers += [TensorBoard(output, done)] if tensorboard else []
+    kept = {"settings": settings}
+    kept["data"] = describe_data(train_batches.data, test_batches.data)
+    machine = {**describe_machine(), "device": trainer.device}
+    kept["machine"] = {name: str(value) for name, value in machine.items()}
+    with ExitStack() as stack:
+        stack.enter_context(hold_output(output))
+        if checkpoint is None:
+            begin_output(output, settings)
+        else:
+            check_same_data(output, checkpoint["data"], kept["data"])
+            compare_machines(checkpoint["machine"], kept["machine"])
+            trainer.load_state_dict(checkpoint["trainer"])
+            print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
+        watchers = [Progress(training.epochs, quiet, trainer.epoch)]
+        stack.enter_context(watchers[0])
+        watchers += [EpochFiles(output)]
+        if log_steps:
+            watchers += [StepLines(output, global_step(trainer))]
+        if tensorboard:
+            watchers += [TensorBoard(output, trainer.epoch * len(train_batches))]
+        trainer.watchers = watchers
         trainer.train(
             lambda state: save_checkpoint(
-                output / CHECKPOINT, {"settings": settings, "trainer": state}
+                output / CHECKPOINT, {**kept, "trainer": state}
             ),
             save_every,
         )
@@ -106,11 +126,11 @@ def write_outputs(
     names = test_batches.data.class_names
     logits, labels = predict_logits(model, test_batches)
     use_style()
+    write_results(output / "results.pkl", results)
     save_model(output / "model.safetensors", model, names)
     write_file(output / "loss_curves.png", plot_loss_curves(results).savefig)
     confusion = plot_confusion_matrix(labels, logits.argmax(dim=1), names)
     write_file(output / "confusion_matrix.png", confusion.savefig)
-    write_results(output / "results.pkl", results)
 
 
 def print_summary(

@@ -361,7 +361,6 @@ def test_the_same_configuration_given_again_is_no_other(
     check_equal(stopped, whole)
 
 
-@pytest.mark.xfail(strict=True, reason="they end in a traceback")
 @pytest.mark.parametrize("kind", ["older", "foreign", "of the other script"])
 def test_a_checkpoint_of_another_kind_gets_one_line(kind, stopped, capsys):
     state = load_checkpoint(stopped / CHECKPOINT)
@@ -437,7 +436,6 @@ def test_resume_and_overwrite_together_lose_nothing(
     assert before == {name: (stopped / name).read_bytes() for name in FILES}
 
 
-@pytest.mark.xfail(strict=True, reason="nothing keeps a second run out")
 @pytest.mark.parametrize("flag", ["--resume", "--overwrite"])
 def test_two_runs_in_one_folder_at_once_are_refused(
     flag, stopped, whole, plain_figures, capsys
@@ -457,7 +455,6 @@ def test_two_runs_in_one_folder_at_once_are_refused(
     check_equal(stopped, whole)
 
 
-@pytest.mark.xfail(strict=True, reason="nothing is said")
 def test_a_run_that_goes_on_with_other_threads_says_that_bits_may_differ(
     stopped, monkeypatch, plain_figures, capsys
 ):
@@ -469,7 +466,6 @@ def test_a_run_that_goes_on_with_other_threads_says_that_bits_may_differ(
     assert "last bits" in said
 
 
-@pytest.mark.xfail(strict=True, reason="the data are not compared")
 def test_other_images_than_the_run_began_with_are_noticed(
     stopped, monkeypatch, capsys, plain_figures
 ):
@@ -574,12 +570,7 @@ class Curves:
         pass
 
 
-DOUBLED = pytest.mark.xfail(
-    strict=True, reason="a state of an epoch's last step does not purge its curves"
-)
-
-
-@pytest.mark.parametrize("saves", [2, 5, pytest.param(6, marks=DOUBLED), 11])
+@pytest.mark.parametrize("saves", [2, 5, 6, 11])
 def test_curves_for_tensorboard_are_neither_doubled_nor_missing(
     saves, whole, tmp_path, plain_figures, monkeypatch, capsys
 ):
@@ -725,7 +716,6 @@ def check_whole_files(folder: Path) -> None:
 ROOM = (12, 40, 80, 140, 200) if not SLOW else range(4, 260, 4)
 
 
-@pytest.mark.xfail(reason="the reason is sometimes that of torch")
 @pytest.mark.parametrize("kilobytes", ROOM)
 def test_a_full_disk_gets_one_line_and_the_run_goes_on_once_there_is_room(
     kilobytes, whole, tmp_path, plain_figures, capsys
@@ -745,7 +735,6 @@ def test_a_full_disk_gets_one_line_and_the_run_goes_on_once_there_is_room(
             finish(capsys, folder, whole)
 
 
-UNCLEAR = pytest.mark.xfail(strict=True, reason="the file is not named")
 FILLED = {
     "checkpoint.pt": (training_run, "save_checkpoint"),
     "results.pkl": (run_log, "write_results"),
@@ -756,13 +745,7 @@ FILLED = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "checkpoint.pt",
-        *(pytest.param(name, marks=UNCLEAR) for name in FILLED if "pt" not in name),
-    ],
-)
+@pytest.mark.parametrize("name", FILLED)
 def test_a_disk_that_is_full_as_a_file_is_written_names_the_file(
     name, disk, whole, plain_figures, monkeypatch, capsys
 ):
@@ -795,7 +778,6 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
-@UNCLEAR
 def test_a_file_of_steps_that_may_grow_no_more_gets_one_line(tmp_path, whole):
     """In a process of its own, whose end would complain of what it cannot write."""
     folder = tmp_path / "run"

@@ -145,7 +145,6 @@ def test_each_step_has_a_line_with_its_numbers_as_soon_as_it_is_done(tmp_path):
     assert [line["loss"] for line in lines] == record.losses
 
 
-@pytest.mark.xfail(strict=True, reason="the line holds the next step's rate")
 def test_a_lines_learning_rate_is_the_one_its_step_was_taken_at(tmp_path):
     trainer = build()
     record = Record(trainer)
@@ -170,7 +169,6 @@ def test_a_run_without_lines_so_far_begins_them(tmp_path):
     assert kept_steps(tmp_path, 7) == []
 
 
-@pytest.mark.xfail(strict=True, reason="lines are counted, their steps not read")
 def test_no_line_is_doubled_where_the_lines_began_in_the_middle_of_the_run(tmp_path):
     """The first session ran without --log-steps, or one in between did."""
     write_lines(tmp_path, range(31, 56))

@@ -76,7 +76,6 @@ def test_in_another_thread_nothing_is_touched():
     assert seen == [None, *before]
 
 
-@pytest.mark.xfail(strict=True, reason="ignored signals are taken, too")
 def test_a_signal_that_is_ignored_stays_ignored():
     """A shell's background job must not stop at a Ctrl-C that is for another one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
