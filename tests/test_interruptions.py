@@ -809,35 +809,35 @@ def test_a_checkpoint_that_may_not_be_so_large_gets_one_line(tmp_path, whole):
     check_equal(folder, whole)
 
 
-@contextmanager
-def read_only(folder: Path):
-    """Take away the right to write: from root too, who needs a disk for that."""
-    if os.geteuid() != 0:
-        folder.chmod(0o555)
-        yield
-        folder.chmod(0o755)
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder, and a function that forbids or allows to write in those within.
+
+    Root may write wherever it likes, but not on a disk that is read only.
+    """
+    probe = tmp_path / "probe"
+    probe.mkdir(mode=0o555)
+    if not os.access(probe, os.W_OK):
+        yield tmp_path, lambda run, on: run.chmod(0o555 if on else 0o755)
         return
-    disk = Disk(folder.parent)
-    disk.remount("ro")
-    yield
-    disk.remount("rw")
+    with mounted(tmp_path / "disk", "4m") as disk:
+        yield disk.folder, lambda run, on: disk.remount("ro" if on else "rw")
 
 
 @pytest.mark.parametrize("step", [5, 15])
 def test_a_folder_that_becomes_read_only_gets_one_line(
-    step, disk, whole, plain_figures, monkeypatch, capsys
+    step, read_only, whole, plain_figures, monkeypatch, capsys
 ):
-    folder = disk.folder / "run"
+    parent, forbid = read_only
+    folder = parent / "run"
     argv = [*FLAGS, "--save-every", "3", "--output", folder]
-    stack = read_only(folder)
     with monkeypatch.context() as patch:
-        before_step(patch, step, stack.__enter__)
+        before_step(patch, step, partial(forbid, folder, True))
         line = refused(capsys, *argv)
+    forbid(folder, False)
     names = [CHECKPOINT, "results.pkl"]
     assert any(f"cannot write {folder / name} (" in line for name in names)
     assert "Read-only file system" in line or "Permission denied" in line
-    with suppress(StopIteration):
-        next(stack.gen)
     state = load_checkpoint(folder / CHECKPOINT)["trainer"]
     assert 15 * state["epoch"] + state["step"] == (step - 1) // 3 * 3
     assert call(capsys, "--save-every", 3, "--output", folder, "--resume")[0] == 0
