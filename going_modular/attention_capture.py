@@ -114,14 +114,36 @@ def watch_attention(msa: MultiheadSelfAttention, layer: int, store: Store) -> li
     ]
 
 
-def watch_tokens(block: nn.Module, layer: int, store: Store):
-    """Hook a block: keep the tokens that leave it."""
+def watch_tokens(block: TransformerEncoderBlock, layer: int, store: Store) -> list:
+    """Hook a block: keep the tokens that leave it.
+
+    Of the last block only the class token leaves, since nothing reads the others:
+    they are computed beside it, from the same z'.
+
+    Returns:
+        The hooks, to be removed.
+    """
+    found = []
+
+    def after_msa(_, inputs, output) -> None:
+        found.append(output[0] if isinstance(output, tuple) else output)  # (B, T, D)
 
     def after_block(_, inputs, output) -> None:
-        z = output[0] if isinstance(output, tuple) else output  # (B, T, D)
+        if not found:
+            return  # the pass went around the attention: `capture` will say so
+        z = output[0] if isinstance(output, tuple) else output  # (B, T or 1, D)
+        z_prime = found.pop()
+        if z.shape[1] < z_prime.shape[1]:
+            gpus = [z.device] if z.is_cuda else []
+            with torch.random.fork_rng(gpus):  # dropout's numbers stay the model's
+                others = block.mlp_block(z_prime[:, 1:])  # (B, N, D)
+            z = torch.cat([z, others], dim=1)  # (B, T, D)
         store.keep(layer, hidden=at_least_float32(z))
 
-    return block.register_forward_hook(after_block)
+    return [
+        block.msa_block.register_forward_hook(after_msa),
+        block.register_forward_hook(after_block),
+    ]
 
 
 def greatest(x: Tensor) -> Tensor:
@@ -174,7 +196,7 @@ def capture(
             if set(kinds) != {"hidden"}:
                 hooks += watch_attention(block.msa_block.msa, layer, store)
             if "hidden" in kinds:
-                hooks.append(watch_tokens(block, layer, store))
+                hooks += watch_tokens(block, layer, store)
         with torch.compiler.set_stance("force_eager"):
             logits = model(x)
     finally:

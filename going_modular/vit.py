@@ -75,7 +75,7 @@ class ViT(nn.Module):
         if intermediates is not None:
             intermediates["patches"] = patchify(x, self.config.patch_size)
             intermediates["z0"] = z
-        z = self.encoder(z, intermediates)
+        z = self.encoder(z, intermediates, class_only=intermediates is None)
         y = self.layer_norm(z[:, 0])  # (B, D)
         if intermediates is not None:
             intermediates["y"] = y

@@ -436,7 +436,11 @@ def test_dropout_of_train_mode_is_that_of_the_same_pass(x):
         _, seen = model(x, return_intermediates=True)
     torch.manual_seed(5)
     found = capture(model, x, kinds=("attention", "hidden"))
+    after_capture = torch.rand(1)
     assert torch.equal(found.logits, expected), "capture draws no random numbers"
+    torch.manual_seed(5)
+    model(x)
+    assert torch.equal(torch.rand(1), after_capture), "neither does it for what follows"
     for place in range(3):
         attention = seen[f"attention_{place + 1}"]
         torch.testing.assert_close(found.attention[place], attention)
@@ -580,7 +584,7 @@ def test_half_precision_kernels_that_compute_something_else_are_refused(
 ):
     monkeypatch.setattr(F, "scaled_dot_product_attention", halve)
     with pytest.raises(RuntimeError, match="something else than A v"):
-        capture(model.bfloat16(), x.bfloat16())
+        capture(model.half(), x.half())
 
 
 def skip_attention(block):
@@ -601,7 +605,7 @@ def test_blocks_that_skip_their_attention_are_refused(model, x, skip, kinds):
 
 
 def test_encoder_that_leaves_a_block_out_is_refused(model, x):
-    def forward(encoder, z, intermediates=None):
+    def forward(encoder, z, intermediates=None, class_only=False):
         return encoder.blocks[2](encoder.blocks[0](z))
 
     model.encoder.forward = types.MethodType(forward, model.encoder)
