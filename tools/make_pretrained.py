@@ -28,7 +28,8 @@ FOLDER = ROOT / "going_modular/weights"
 RUN = ROOT / "runs/pretrained"
 FLAGS = (
     "--data fashion_mnist --patch-size 4 --embedding-dim 64 --depth 6 --mlp-size 256 "
-    "--epochs 24 --batch-size 50 --learning-rate 0.001 --augment crop --crop-area 0.9"
+    "--epochs 24 --batch-size 50 --learning-rate 0.001 --augment crop --crop-area 0.9 "
+    "--precision fp32"
 ).split()
 
 CARD = """\
