@@ -97,15 +97,15 @@ def measure(common: Case, args: argparse.Namespace) -> list[dict]:
     calls[common]()  # what libraries keep from their first use is no model's memory
     memory = {case: peak_memory(call, args.device) for case, call in calls.items()}
     times = take_turns(calls, args.rounds, 60 * args.minutes, args.device)
-    work = {case: case.batch * multiply_adds(case.config) for case in calls}
-    rate = work[common] / spread(times[common])[0]  # multiplications a second
+    work = {case: multiply_adds(case.config, class_only=True) for case in calls}
+    rate = common.batch * work[common] / spread(times[common])[0]  # a second
     return [
         {
             "dimension": dimension,
             "value": value,
-            "multiply_adds": multiply_adds(case.config),
+            "multiply_adds": work[case],
             "images_per_second": spread([case.batch / s for s in times[case]]),
-            "expected": rate / multiply_adds(case.config),
+            "expected": rate / work[case],
             "peak_mib": memory[case],
         }
         for dimension, value, case in grown

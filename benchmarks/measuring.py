@@ -31,10 +31,14 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SIDES = {"cpu": (1024, 2048, 3072), "cuda": (4096, 8192, 16384)}
 
 
-def multiply_adds(c: ViTConfig) -> int:
+def multiply_adds(c: ViTConfig, class_only: bool = False) -> int:
     """Multiplications, each with its addition, of one image's forward pass.
 
     Only matrix products are counted, as usual, of all tokens in all blocks.
+
+    Args:
+        c: The model.
+        class_only: Leave out the patches in the last MLP, as our model does.
 
     Source: the shapes in Equations 1 to 8 of the ViT paper. Its Table 6 follows: two
     operations each, three times as many with the backward pass, JFT's 303 million
@@ -45,7 +49,8 @@ def multiply_adds(c: ViTConfig) -> int:
     mlp = T * 2 * D * F
     hidden = c.representation_size
     head = (D + c.num_classes) * hidden if hidden else D * c.num_classes
-    return c.num_patches * c.patch_dim * D + c.depth * (attention + mlp) + head
+    spared = c.num_patches * 2 * D * F if class_only else 0
+    return c.num_patches * c.patch_dim * D + c.depth * (attention + mlp) + head - spared
 
 
 def forward_call(model: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable:

@@ -44,11 +44,13 @@ TOY = ViTConfig(
     ids=["toy", "Ti/16", "Ti/32"],
 )
 def test_the_formula_counts_what_torch_counts(config):
-    model = ViT(config)
-    with FlopCounterMode(display=False) as counter:
-        model(torch.zeros(2, config.in_channels, *config.image_shape))
-    # torch counts a multiplication and its addition as two.
-    assert counter.get_total_flops() == 2 * 2 * multiply_adds(config)
+    model, images = ViT(config), torch.zeros(2, config.in_channels, *config.image_shape)
+    for everything in (True, False):
+        with FlopCounterMode(display=False) as counter:
+            model(images, return_intermediates=everything)
+        # torch counts a multiplication and its addition as two.
+        work = multiply_adds(config, class_only=not everything)
+        assert counter.get_total_flops() == 2 * 2 * work
 
 
 def test_backward_takes_twice_the_work_of_forward():
