@@ -19,6 +19,7 @@ from going_modular.config import ViTConfig
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.data_sources import SOURCES, load_data
 from going_modular.optimization import build_optimizer, build_schedule
+from going_modular.processes import Processes
 from going_modular.progress import print_table
 from going_modular.runs import check_output, choose_output, read_unfinished
 from going_modular.settings import (
@@ -37,7 +38,7 @@ from going_modular.training_run import (
     train_with_checkpoints,
     write_outputs,
 )
-from going_modular.utils import InputError, choose_device, set_seeds
+from going_modular.utils import InputError, set_seeds
 from going_modular.vit import ViT
 
 # What suits the images, where no flag says otherwise.
@@ -116,23 +117,27 @@ def load_images(
     return replace(plan, model=config), train_set, test_set
 
 
-def run(args: argparse.Namespace) -> None:
-    plan, checkpoint = make_plan(args)
-    device = choose_device(args.device)
-    args.output = args.output or choose_output(plan.data)
-    if checkpoint is None:
-        check_output(args.output, args.overwrite)
-    plan, train_set, test_set = load_images(plan, args)
+def run(args: argparse.Namespace, processes: Processes) -> None:
+    with processes.in_turns():
+        plan, checkpoint = make_plan(args)
+        args.output = args.output or choose_output(plan.data)
+        if checkpoint is None:
+            check_output(args.output, args.overwrite)
+        plan, train_set, test_set = load_images(plan, args)
     settings = plan.training
 
     set_seeds(settings.seed)
-    model = ViT(plan.model).to(device)
-    train_batches, test_batches = make_batches(settings, train_set, test_set, device)
+    model = processes.place(ViT(plan.model))
+    train_batches, test_batches = map(
+        processes.share, make_batches(settings, train_set, test_set, processes.device)
+    )
     optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
     steps = settings.epochs * len(train_batches)
-    settings = choose_computation(settings, model, first_batch(train_batches), steps)
+    settings = choose_computation(
+        settings, model, first_batch(train_batches), steps, processes
+    )
     plan = replace(plan, training=settings)
-    print_table(output=args.output, device=device, **plan.settings())
+    print_table(output=args.output, device=processes, **plan.settings())
     schedule = build_schedule(
         optimizer, steps, round(settings.warmup * steps), settings.decay
     )
@@ -147,8 +152,9 @@ def run(args: argparse.Namespace) -> None:
         settings,
         checkpoint,
         **run_options(args),
+        processes=processes,
     )
-    write_outputs(args.output, model, test_batches, trainer.results)
+    write_outputs(args.output, model, test_batches, trainer.results, processes)
     print_summary(args.output, model, train_set, test_set, trainer)
 
 

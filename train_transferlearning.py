@@ -18,6 +18,7 @@ from going_modular.data_sources import SOURCES, load_data
 from going_modular.few_shot import choose_shots
 from going_modular.image_fitting import fit_set
 from going_modular.pretrained import load_pretrained
+from going_modular.processes import Processes
 from going_modular.progress import print_table
 from going_modular.runs import check_output, choose_output, read_unfinished
 from going_modular.settings import (
@@ -42,7 +43,7 @@ from going_modular.transfer import (
     set_up,
 )
 from going_modular.transfer_comparison import compare
-from going_modular.utils import InputError, choose_device, set_seeds
+from going_modular.utils import InputError, set_seeds
 from going_modular.weight_conversion import RESIZE_METHODS
 from going_modular.weight_reading import Pretrained, read_pretrained
 from going_modular.weight_sources import BUILT_IN
@@ -111,20 +112,22 @@ def load_images(
     return load_data(plan.data, size, args.download, args.skip_bad, seed, args.cache)
 
 
-def run(args: argparse.Namespace) -> None:
-    plan, checkpoint = make_plan(args)
-    settings = plan.training
-    device = choose_device(args.device)
-    args.output = args.output or choose_output(f"{plan.data}-{plan.mode}")
-    if checkpoint is None:
-        check_output(args.output, args.overwrite)
-    found = read_pretrained(plan.weights, plan.num_heads or None)
-    everything, test_set = load_images(plan, found, args)
+def run(args: argparse.Namespace, processes: Processes) -> None:
+    with processes.in_turns():
+        plan, checkpoint = make_plan(args)
+        if processes.sharded and plan.mode == "linear":
+            raise InputError("--shard needs --mode full: a head alone fits one device")
+        args.output = args.output or choose_output(f"{plan.data}-{plan.mode}")
+        if checkpoint is None:
+            check_output(args.output, args.overwrite)
+        found = read_pretrained(plan.weights, plan.num_heads or None)
+        everything, test_set = load_images(plan, found, args)
+    settings, device = plan.training, processes.device
     model = build_model(plan, found, len(test_set.class_names))
     report = load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
 
     set_seeds(settings.seed)
-    model.to(device)
+    processes.place(model)
     everything = fit_set(everything, model.config)
     test_set = fit_set(test_set, model.config)
     train_set = everything
@@ -132,14 +135,17 @@ def run(args: argparse.Namespace) -> None:
         chosen = choose_shots(everything.labels, plan.shots, settings.seed)
         train_set = everything.subset(chosen)
     parts = set_up(plan, model, train_set, test_set, device)
+    parts.train_batches = processes.share(parts.train_batches)
+    parts.test_batches = processes.share(parts.test_batches)
     settings = choose_computation(
         settings,
         parts.model,
         first_batch(parts.train_batches),
         settings.epochs * len(parts.train_batches),
+        processes,
     )
     plan = replace(plan, training=settings)
-    print_table(output=args.output, device=device, **plan.settings())
+    print_table(output=args.output, device=processes, **plan.settings())
     print(f"\nweights: {report.summary()}\n")
     trainer = train_with_checkpoints(
         args.output,
@@ -148,11 +154,12 @@ def run(args: argparse.Namespace) -> None:
         training=settings,
         checkpoint=checkpoint,
         **run_options(args),
+        processes=processes,
     )
-    test_batches = image_batches(model, test_set, device)
-    write_outputs(args.output, model, test_batches, trainer.results)
+    test_batches = processes.share(image_batches(model, test_set, device))
+    write_outputs(args.output, model, test_batches, trainer.results, processes)
     print_summary(args.output, model, train_set, test_set, trainer)
-    if args.compare:
+    if args.compare and processes.is_first:
         print("\naccuracy on the test images (%), mean of three draws (lowest-highest)")
         print(compare(plan, found, everything, test_set, device))
 

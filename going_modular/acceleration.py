@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from going_modular.data_setup import Batches
+from going_modular.processes import Processes
 from going_modular.settings import PRECISIONS, TrainingSettings
-from going_modular.steps import gradient_step
+from going_modular.steps import ALONE, gradient_step
 
 __all__ = ["choose_computation", "first_batch", "has_bf16", "seconds_per_step"]
 
@@ -72,19 +73,45 @@ def seconds_per_step(
 
 
 def choose_computation(
-    settings: TrainingSettings, model: nn.Module, images: torch.Tensor, steps: int
+    settings: TrainingSettings,
+    model: nn.Module,
+    images: torch.Tensor,
+    steps: int,
+    processes: Processes = ALONE,
 ) -> TrainingSettings:
     """Replace "auto" in the settings by what is fastest here; compile if so chosen.
 
-    The choice is kept in the settings, so that a run goes on as it began.
+    The choice is kept in the settings, so that a run goes on as it began. Of several
+    processes the first chooses for all.
 
     Args:
         settings: Those of the run.
         model: It is compiled in place.
         images: A batch like those to come.
         steps: Steps of the whole run.
+        processes: Those that train. Where they share the model out, it may not fit one
+            of them, and nothing is measured: "auto" takes bf16 on GPUs that have it,
+            and compiles nothing.
     """
     model.train()
+    if processes.sharded:
+        half = processes.device.type == "cuda" and has_bf16(processes.device)
+        if settings.precision == "auto":
+            settings = replace(settings, precision="bf16" if half else "fp32")
+        if settings.compile == "auto":
+            settings = replace(settings, compile="no")
+    elif processes.is_first:
+        settings = choose_by_measuring(settings, model, images, steps)
+    settings = processes.agree(settings)
+    if settings.compile == "yes" and (processes.sharded or not processes.is_first):
+        model.compile()
+    return settings
+
+
+def choose_by_measuring(
+    settings: TrainingSettings, model: nn.Module, images: torch.Tensor, steps: int
+) -> TrainingSettings:
+    """Do what `choose_computation` says, for one process."""
     names = [settings.precision]
     if settings.precision == "auto":
         names = ["fp32", "bf16"] if has_bf16(images.device) else ["fp32"]

@@ -133,6 +133,7 @@ def check_same_data(folder: Path, before: dict, now: dict) -> None:
 
 def compare_machines(before: dict, now: dict) -> None:
     """Say so if a run goes on where numbers may be rounded otherwise."""
+    before = {"processes": "1", **before}  # not noted by earlier versions
     names = [name for name in now if before[name] != now[name]]
     if names:
         changed = ", ".join(f"{n} {before[n]} before, {now[n]} now" for n in names)

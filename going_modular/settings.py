@@ -11,6 +11,7 @@ import torch
 
 from going_modular.config import ViTConfig, require_positive_integer
 from going_modular.data_setup import random_crop_and_flip
+from going_modular.processes import says_first
 from going_modular.utils import InputError
 
 __all__ = [
@@ -108,8 +109,8 @@ class TrainingSettings:
         if self.augment == "none":
             return None
         flip = self.augment == "crop"
-        return lambda images, generator: random_crop_and_flip(
-            images, self.crop_area, generator, flip
+        return lambda images, generator, **share: random_crop_and_flip(
+            images, self.crop_area, generator, flip, **share
         )
 
     def require(self, name: str, holds: bool, wanted: str) -> None:
@@ -150,12 +151,17 @@ class Plan:
 
 
 def one_line_parser(description: str) -> argparse.ArgumentParser:
-    """A parser whose errors are one line, with exit status 2."""
+    """A parser whose errors are one line, with exit status 2; one process prints."""
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str):
-            print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+            if says_first():
+                print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
             raise SystemExit(2)
+
+        def print_help(self, file=None):
+            if says_first():
+                super().print_help(file)
 
     return Parser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -179,6 +185,7 @@ def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
         "quiet": "no progress bars",
         "log-steps": "write a line of JSON for each step to steps.jsonl",
         "tensorboard": "write curves for TensorBoard",
+        "shard": "share the model out over torchrun's processes, if it fits no device",
     }.items():
         parser.add_argument(f"--{flag}", action="store_true", help=text)
     parser.add_argument(

@@ -1,10 +1,16 @@
 """One step of training, in parts if the batch is large."""
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from going_modular.processes import Processes
+
 __all__ = ["gradient_step"]
+
+ALONE = Processes()
 
 
 def gradient_step(
@@ -16,6 +22,8 @@ def gradient_step(
     label_smoothing: float = 0.0,
     precision: torch.dtype = torch.float32,
     accumulate: int = 1,
+    processes: Processes = ALONE,
+    of: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What `engine.train_step` does, with the batch cut into parts.
 
@@ -26,24 +34,35 @@ def gradient_step(
         model, images, labels, optimizer, clip_norm, label_smoothing, precision: As for
             `engine.train_step`.
         accumulate: How many parts.
+        processes: Where there are several, these are the images of one, as `Shares`
+            gives them, and all of them take the step together.
+        of: Images in the batches of all processes, padding left out.
 
     Returns:
-        The batch's mean loss, and how many images were classified rightly.
+        The mean loss of the whole batch, and how many images were classified rightly.
     """
     optimizer.zero_grad()
     total, right = 0.0, 0
     autocast = precision != torch.float32
-    parts = zip(images.chunk(accumulate), labels.chunk(accumulate), strict=True)
-    for x, y in parts:
-        with torch.autocast(x.device.type, dtype=precision, enabled=autocast):
-            logits = model(x)  # (B / accumulate, K)
-        loss = F.cross_entropy(logits.float(), y, label_smoothing=label_smoothing)
-        if accumulate > 1:
-            loss = loss * (len(y) / len(labels))
-        loss.backward()
+    smooth = dict(label_smoothing=label_smoothing)
+    x_parts, y_parts = images.chunk(accumulate), labels.chunk(accumulate)
+    for x, y in zip(x_parts, y_parts, strict=True):
+        last = y is y_parts[-1]
+        with nullcontext() if last else processes.skip_sync(model):
+            with torch.autocast(x.device.type, dtype=precision, enabled=autocast):
+                logits = model(x)  # (B / accumulate, K)
+            if processes.count == 1:
+                loss = F.cross_entropy(logits.float(), y, **smooth)
+                if accumulate > 1:
+                    loss = loss * (len(y) / len(labels))
+                loss.backward()
+            else:  # padding counts for nothing; processes' gradients are averaged
+                loss = F.cross_entropy(logits.float(), y, reduction="sum", **smooth)
+                loss = loss / of
+                (loss * processes.count).backward()
         total = total + loss.detach()
         right = right + (logits.argmax(dim=1) == y).sum()
     if clip_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
-    return total, right
+    return processes.total(total, right)

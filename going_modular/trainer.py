@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from going_modular.data_setup import Batches
-from going_modular.engine import RESULT_COLUMNS, TrainingDiverged, evaluate
+from going_modular.engine import RESULT_COLUMNS, TrainingDiverged
 from going_modular.prefetch import prefetch
+from going_modular.processes import Processes
 from going_modular.signals import Stopped, StopSignals
-from going_modular.steps import gradient_step
+from going_modular.steps import ALONE, gradient_step
 
 __all__ = ["Sums", "Trainer"]
 
@@ -75,6 +76,7 @@ class Trainer:
         results: As `engine.train` gives them.
         seconds: Time spent, over all sessions of the run.
         waited: How much of it steps waited for their data.
+        trained: What is called in training: the model, wrapped by the processes.
         rate: Learning rate of the last step.
         averaged: The model whose weights are the running average, or None.
     """
@@ -90,6 +92,7 @@ class Trainer:
         average: float = 0.0,
         patience: int = 0,
         watchers: Sequence = (),
+        processes: Processes = ALONE,
         **step_options,
     ):
         """Prepare a run.
@@ -102,16 +105,20 @@ class Trainer:
             patience: Stop after so many epochs without a better test accuracy; 0
                 never stops early.
             watchers: Told of each step and epoch: see `run_log`.
+            processes: Those that train together. Their batches are `Shares`.
             step_options: Further arguments of `steps.gradient_step`.
         """
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train_batches, self.test_batches = train_batches, test_batches
         self.epochs, self.patience = epochs, patience
         self.watchers, self.step_options = watchers, step_options
-        self.averaged = None
+        self.averaged, self.processes = None, processes
         if average:
             ema = get_ema_multi_avg_fn(average)
             self.averaged = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
+            if processes.sharded:
+                processes.wrap(self.averaged.module)
+        self.trained = processes.wrap(model, optimizer)
         self.device = next(model.parameters()).device
         self.epoch, self.step, self.sums = 0, 0, Sums(self.device)
         self.results = {column: [] for column in RESULT_COLUMNS}
@@ -152,33 +159,55 @@ class Trainer:
             while not self.done:
                 self.train_epoch(save, save_every, signals)
                 self.end_epoch()
-                save(self.state_dict())
-                if signals.received and not self.done:
-                    raise Stopped(signals.received)
+                self.keep(save, self.state_dict())
+                stop = self.processes.stop_signal(signals.received, now=True)
+                if stop and not self.done:
+                    raise Stopped(stop)
         return self.results
+
+    def keep(self, save: Callable[[dict], None], state: dict) -> None:
+        """Let the first process save, and the others wait for it."""
+        if self.processes.is_first:
+            save(state)
+        self.processes.wait()
 
     def train_epoch(self, save, save_every: int, signals: StopSignals) -> None:
         self.model.train()
         self.train_batches.epoch, self.train_batches.first = self.epoch, self.step
+        together = dict(processes=self.processes)
         for images, labels in self.timed(prefetch(self.train_batches)):
+            together["of"] = count = self.batch_length()
+            self.processes.begin_step(self.train_batches.seed, self.epoch, self.step)
             loss, correct = gradient_step(
-                self.model, images, labels, self.optimizer, **self.step_options
+                self.trained,
+                images,
+                labels,
+                self.optimizer,
+                **self.step_options,
+                **together,
             )
             self.rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             if self.averaged is not None:
                 self.averaged.update_parameters(self.model)
-            self.sums.add(loss, correct, len(labels))
+            self.sums.add(loss, correct, count)
             self.step += 1
             if self.step % CHECK_EVERY == 0:
                 self.check_finite()
             for watcher in self.watchers:
                 watcher.after_step(self, loss)
-            if signals.received:
-                save(self.checked_state())
-                raise Stopped(signals.received)
-            if save_every and self.step % save_every == 0:
-                save(self.checked_state())
+            stop = self.processes.stop_signal(signals.received)
+            if stop or (save_every and self.step % save_every == 0):
+                self.keep(save, self.checked_state())
+            if stop:
+                raise Stopped(stop)
+
+    def batch_length(self) -> int:
+        """Images in the batch of this step, over all processes."""
+        batches = self.train_batches
+        return min(
+            batches.batch_size, len(batches.data) - self.step * batches.batch_size
+        )
 
     def timed(self, batches: Iterator) -> Iterator:
         """The same batches; `waited` grows by the time that each was waited for."""
@@ -194,7 +223,8 @@ class Trainer:
     def end_epoch(self) -> None:
         """Test, and begin the next epoch's sums."""
         self.check_finite()
-        figures = (*self.sums.means(), *evaluate(self.tested, self.test_batches))
+        test = self.processes.evaluate(self.tested, self.test_batches)
+        figures = (*self.sums.means(), *test)
         if not math.isfinite(figures[2]):
             raise TrainingDiverged(
                 f"epoch {self.epoch + 1}: test loss became {figures[2]}"
@@ -235,9 +265,11 @@ class Trainer:
         """All that decides how the run goes on."""
         now = time.perf_counter()
         self.seconds, self.since = self.seconds + now - self.since, now
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        alone = self.processes.count == 1  # several draw anew for each step
+        keep_cuda = alone and torch.cuda.is_available()
+        parts = {name: part.state_dict() for name, part in self.parts().items()}
         return {
-            **{name: part.state_dict() for name, part in self.parts().items()},
+            **self.processes.whole(parts),
             "epoch": self.epoch,
             "step": self.step,
             "results": self.results,
@@ -245,12 +277,12 @@ class Trainer:
             "waited": self.waited,
             "rate": self.rate,
             "random_state": torch.get_rng_state(),
-            "cuda_random_states": cuda,
+            "cuda_random_states": torch.cuda.get_rng_state_all() if keep_cuda else [],
         }
 
     def load_state_dict(self, state: dict) -> None:
         for name, part in self.parts().items():
-            part.load_state_dict(state[name])
+            part.load_state_dict(self.processes.spread(part, state[name]))
         self.epoch, self.step = state["epoch"], state["step"]
         self.results = state["results"]
         for name in ("seconds", "waited", "rate"):

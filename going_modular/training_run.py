@@ -12,11 +12,17 @@ from torch import nn
 
 from going_modular.checkpoint import save_checkpoint, save_model, write_file
 from going_modular.data_setup import Batches, ImageSet
-from going_modular.engine import TrainingDiverged, predict_logits
+from going_modular.engine import TrainingDiverged
 from going_modular.helper_functions import (
     plot_confusion_matrix,
     plot_loss_curves,
     use_style,
+)
+from going_modular.processes import (
+    Processes,
+    lost_another,
+    says_first,
+    start_processes,
 )
 from going_modular.progress import Progress, print_table
 from going_modular.results import write_results
@@ -32,6 +38,7 @@ from going_modular.runs import (
 )
 from going_modular.settings import TrainingSettings
 from going_modular.signals import Stopped
+from going_modular.steps import ALONE
 from going_modular.trainer import Trainer
 from going_modular.utils import InputError, describe_machine
 from going_modular.vit import ViT
@@ -53,6 +60,7 @@ def train_with_checkpoints(
     save_every: int = 0,
     log_steps: bool = False,
     tensorboard: bool = False,
+    processes: Processes = ALONE,
 ) -> Trainer:
     """Train, showing and logging how it goes, with a checkpoint after each epoch.
 
@@ -67,6 +75,7 @@ def train_with_checkpoints(
         save_every: Steps after which a checkpoint is saved as well; 0 for never.
         log_steps: Write a line of JSON for each step.
         tensorboard: Write curves for TensorBoard.
+        processes: Those that train together; the first one writes.
 
     Returns:
         The trainer, when it is done: it has the results and the times.
@@ -80,6 +89,7 @@ def train_with_checkpoints(
         training.epochs,
         average=training.average,
         patience=training.patience,
+        processes=processes,
         clip_norm=training.clip_norm,
         label_smoothing=training.label_smoothing,
         accumulate=training.accumulate,
@@ -88,24 +98,27 @@ def train_with_checkpoints(
     kept = {"settings": settings}
     kept["data"] = describe_data(train_batches.data, test_batches.data)
     machine = {**describe_machine(), "device": trainer.device}
+    machine["processes"] = processes.count
     kept["machine"] = {name: str(value) for name, value in machine.items()}
     with ExitStack() as stack:
-        stack.enter_context(hold_output(output))
-        if checkpoint is None:
+        if processes.is_first:
+            stack.enter_context(hold_output(output))
+        if checkpoint is None and processes.is_first:
             begin_output(output, settings)
-        else:
+        elif checkpoint is not None:
             check_same_data(output, checkpoint["data"], kept["data"])
             compare_machines(checkpoint["machine"], kept["machine"])
             trainer.load_state_dict(checkpoint["trainer"])
             print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
-        watchers = [Progress(training.epochs, quiet, trainer.epoch)]
-        stack.enter_context(watchers[0])
-        watchers += [EpochFiles(output)]
-        if log_steps:
-            watchers += [StepLines(output, global_step(trainer))]
-        if tensorboard:
-            watchers += [TensorBoard(output, trainer.epoch * len(train_batches))]
-        trainer.watchers = watchers
+        if processes.is_first:
+            watchers = [Progress(training.epochs, quiet, trainer.epoch)]
+            stack.enter_context(watchers[0])
+            watchers += [EpochFiles(output)]
+            if log_steps:
+                watchers += [StepLines(output, global_step(trainer))]
+            if tensorboard:
+                watchers += [TensorBoard(output, trainer.epoch * len(train_batches))]
+            trainer.watchers = watchers
         trainer.train(
             lambda state: save_checkpoint(
                 output / CHECKPOINT, {**kept, "trainer": state}
@@ -120,16 +133,23 @@ def train_with_checkpoints(
 
 
 def write_outputs(
-    output: Path, model: ViT, test_batches: Batches, results: dict[str, list[float]]
+    output: Path,
+    model: ViT,
+    test_batches: Batches,
+    results: dict[str, list[float]],
+    processes: Processes = ALONE,
 ) -> None:
-    """Write the files that a finished run consists of."""
+    """Write the files that a finished run consists of; all processes take part."""
     names = test_batches.data.class_names
-    logits, labels = predict_logits(model, test_batches)
+    guesses, labels = processes.predict(model, test_batches)
+    model = processes.whole_model(model)
+    if not processes.is_first:
+        return
     use_style()
     write_results(output / "results.pkl", results)
     save_model(output / "model.safetensors", model, names)
     write_file(output / "loss_curves.png", plot_loss_curves(results).savefig)
-    confusion = plot_confusion_matrix(labels, logits.argmax(dim=1), names)
+    confusion = plot_confusion_matrix(labels, guesses, names)
     write_file(output / "confusion_matrix.png", confusion.savefig)
 
 
@@ -158,36 +178,49 @@ def print_summary(
 
 
 def run_script(
-    name: str, run: Callable[[argparse.Namespace], None], args: argparse.Namespace
+    name: str,
+    run: Callable[[argparse.Namespace, Processes], None],
+    args: argparse.Namespace,
 ) -> int:
     """Run a training script; turn what can go wrong into one line.
 
     Args:
         name: The script's, for messages.
         run: Does the work.
-        args: The flags, `output` among them.
+        args: The flags, `output`, `device` and `shard` among them.
 
     Returns:
         The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     matplotlib.use("Agg")  # files only, no window
+    go_on = f"go on with --output {args.output} --resume"
     try:
-        run(args)
+        with start_processes(args.device, args.shard) as processes:
+            run(args, processes)
     except (InputError, TrainingDiverged, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        complain(f"{name}: {error}")
         return 2
     except Stopped as stopped:
-        print(
-            f"\n{name}: stopped; every step so far is kept: go on with "
-            f"--output {args.output} --resume",
-            file=sys.stderr,
-        )
+        complain(f"\n{name}: stopped; every step so far is kept: {go_on}")
         return 128 + stopped.number
     except KeyboardInterrupt:
-        print(
-            f"\n{name}: stopped at once; what the last checkpoint holds is kept: go on "
-            f"with --output {args.output} --resume",
-            file=sys.stderr,
+        complain(
+            f"\n{name}: stopped at once; what the last checkpoint holds is kept: "
+            f"{go_on}"
         )
         return 130
+    except RuntimeError as error:
+        if not lost_another(error):
+            raise
+        complain(
+            f"{name}: another process has ended, so this run ends; what the last "
+            f"checkpoint holds is kept: {go_on}"
+        )
+        return 2
     return 0
+
+
+def complain(message: str) -> None:
+    """Print to stderr, unless another process has."""
+    if says_first():
+        print(message, file=sys.stderr)

@@ -17,6 +17,7 @@ import torch
 from exactness import check_same
 from torch import Tensor, nn
 
+from going_modular import processes as processes_module
 from going_modular import trainer as trainer_module
 from going_modular.checkpoint import load_checkpoint, save_checkpoint
 from going_modular.checks import check_close
@@ -470,7 +471,7 @@ def script(monkeypatch, accuracies: list[float], done: int = 0) -> None:
     """Let the tests of a run give these accuracies."""
     rest = iter(accuracies[done:])
     monkeypatch.setattr(
-        trainer_module, "evaluate", lambda model, batches: (1.0, next(rest))
+        processes_module, "evaluate", lambda model, batches: (1.0, next(rest))
     )
 
 
@@ -608,7 +609,7 @@ def test_an_infinite_loss_and_one_only_in_the_test_are_named(monkeypatch):
     with pytest.raises(TrainingDiverged, match="epoch 2: loss became (inf|nan) at"):
         trainer.train(ignore)
     script(monkeypatch, RISING)
-    monkeypatch.setattr(trainer_module, "evaluate", lambda *_: (math.nan, 0.5))
+    monkeypatch.setattr(processes_module, "evaluate", lambda *_: (math.nan, 0.5))
     with pytest.raises(TrainingDiverged, match="epoch 1: test loss became nan"):
         build().train(ignore)
 

@@ -1,0 +1,474 @@
+"""Two processes train as one does, and nothing is lost when one of them ends.
+
+The processes are real ones, started by torchrun. A start takes seconds, so that the
+tests share what a run has left.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+if os.name != "posix":
+    pytest.skip("needs signals", allow_module_level=True)
+
+from exactness import check_same
+from interrupted_runs import ROOT, check_equal, check_tidy
+
+import train
+import train_transferlearning
+from going_modular.checkpoint import load_checkpoint, load_model
+from going_modular.data_setup import (
+    Batches,
+    ImageSet,
+    random_crop_and_flip,
+    random_windows,
+)
+from going_modular.data_sources import load_digits
+from going_modular.engine import evaluate
+from going_modular.processes import Processes, start_processes
+from going_modular.results import read_results
+from going_modular.runs import CHECKPOINT, FILES
+from going_modular.shares import PADDING, Shares
+from going_modular.utils import InputError
+
+SLOW = "SLOW" in os.environ
+# 1,438 images in batches of 479 leave a last one of a single image, and so nothing for
+# the second process. Parts of a share are uneven too.
+SIZES = "--embedding-dim 12 --depth 1 --num-heads 2 --mlp-size 20"
+FLAGS = f"--data digits {SIZES} --batch-size 479 --epochs 30 --accumulate 2"
+FLAGS += " --augment crop --average 0.9 --precision fp32 --compile no --device cpu"
+FLAGS = FLAGS.split()
+OPTIONS = "--save-every 3 --log-steps --quiet".split()
+COLUMNS = ("train_loss", "train_acc", "test_loss", "test_acc")
+STEPS = 120
+
+
+class Run:
+    """A script under torchrun, under way."""
+
+    def __init__(self, folder: Path, *arguments, script="train.py", count: int = 2):
+        self.folder, self.arguments, self.count = folder, arguments, count
+        self.script = script
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node", self.count, ROOT / self.script, *self.arguments]
+        command += ["--output", self.folder]
+        self.began = time.monotonic()
+        self.logs = [self.folder.with_suffix(f".{name}") for name in ("out", "err")]
+        with open(self.logs[0], "w") as out, open(self.logs[1], "w") as err:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                stdout=out,
+                stderr=err,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+
+    def ranks(self) -> list[int]:
+        """The processes' ids, the first one's first."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return sorted(map(int, children.read_text().split()))
+
+    def reach(self, lines: int) -> None:
+        """Wait until so many steps are in the log."""
+        path = self.folder / "steps.jsonl"
+        while not path.exists() or path.read_bytes().count(b"\n") < lines:
+            assert self.process.poll() is None, self.err()
+            assert time.monotonic() < self.began + 120
+            time.sleep(0.002)
+
+    def out(self) -> str:
+        return self.logs[0].read_text()
+
+    def err(self) -> str:
+        return self.logs[1].read_text()
+
+    def end(self, seconds: float = 120) -> int:
+        """Wait for its end, and give torchrun's exit status."""
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            for rank in self.ranks():
+                os.kill(rank, signal.SIGKILL)
+            self.process.kill()
+            raise
+        if "SIGABRT" in self.err() and self.process.args is not None:
+            self.process.args = None  # accelerate's start fails now and then: once more
+            self.start()
+            return self.end(seconds)
+        return status
+
+    def lines(self) -> list[str]:
+        """What the script itself has complained of."""
+        return [x for x in self.err().splitlines() if x.startswith(self.script)]
+
+    def finish(self) -> "Run":
+        assert self.end() == 0, self.err()
+        return self
+
+
+def call(capsys, module, *arguments) -> str:
+    """Run a script in this process alone, and return what it said."""
+    capsys.readouterr()
+    status = module.main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    assert (status, said.err) == (0, "")
+    return said.out
+
+
+def history(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "history.csv")[list(COLUMNS)]
+
+
+def check_curves(folder: Path, other: Path) -> None:
+    """Assert that two runs have the same losses and accuracies, within rounding."""
+    ours, theirs = history(folder), history(other)
+    assert len(ours) == len(theirs)
+    assert (ours - theirs).abs().max().max() < 1e-4, ours - theirs
+
+
+def check_weights(ours: dict, theirs: dict, tolerance: float = 1e-3) -> None:
+    """Assert that weights, or what an optimiser keeps of them, differ by rounding.
+
+    The keys' bias is left out: softmax takes no notice of it, so that its gradient is
+    rounding alone, which AdamW makes as large as any other.
+    """
+    assert list(ours) == list(theirs)
+    for name, w in ours.items():
+        other = theirs[name]
+        if name.endswith("qkv.bias"):
+            w, other = (torch.cat(b.tensor_split(3)[::2]) for b in (w, other))
+        assert torch.allclose(w, other, atol=tolerance, rtol=0), name
+
+
+def weights(folder: Path) -> dict:
+    return load_model(folder / "model.safetensors")[0].state_dict()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def alone(runs) -> Path:
+    """The folder of a run in one process."""
+    arguments = [*FLAGS, *OPTIONS, "--output", runs / "alone"]
+    assert train.main([str(word) for word in arguments]) == 0
+    return runs / "alone"
+
+
+@pytest.fixture(scope="module")
+def two(runs) -> Run:
+    """The same run in two processes, finished."""
+    return Run(runs / "two", *FLAGS, *OPTIONS).finish()
+
+
+@pytest.fixture(scope="module")
+def stopped(runs) -> Run:
+    """One that SIGTERM, sent to torchrun, has stopped within an epoch."""
+    run = Run(runs / "stopped", *FLAGS, *OPTIONS)
+    run.reach(42)
+    run.process.terminate()
+    assert run.end() != 0
+    return run
+
+
+@pytest.fixture
+def copy(stopped, tmp_path) -> Path:
+    """A copy of what it has left."""
+    return shutil.copytree(stopped.folder, tmp_path / "copy")
+
+
+# Shares of a batch
+
+
+def toy_set(count: int) -> ImageSet:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (count, 3, 12, 8), generator=generator)
+    return ImageSet(images.byte(), torch.arange(count), tuple(map(str, range(count))))
+
+
+def crop(images, generator, **share):
+    return random_crop_and_flip(images, 0.3, generator, flip=True, **share)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("augment", [None, crop])
+def test_shares_together_are_the_batch_and_of_one_length(count, augment):
+    """12 images in batches of 5: the last one has 2, fewer than some processes are."""
+    about = dict(shuffle=True, augment=augment, seed=3, epoch=2)
+    whole = list(Batches(toy_set(12), 5, **about))
+    shares = [
+        list(Shares(toy_set(12), 5, **about, rank=rank, count=count))
+        for rank in range(count)
+    ]
+    assert [len(share) for share in shares] == [3] * count
+    for place, (images, labels) in enumerate(whole):
+        parts = [share[place] for share in shares]
+        assert len({len(y) for _, y in parts}) == 1 and len(parts[0][1]) > 0
+        assert all(len(x) == len(y) for x, y in parts)
+        x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        check_same(y[y != PADDING], labels)
+        torch.testing.assert_close(x[y != PADDING], images)
+        if augment is None:
+            check_same(x[y != PADDING], images)
+
+
+def test_a_share_is_seen_through_the_windows_of_the_whole_batch():
+    images = torch.rand(6, 3, 12, 8)
+    stream = partial(torch.Generator().manual_seed, 4)
+    whole = crop(images, stream())
+    part = crop(images[2:4], stream(), start=2, of=6)
+    torch.testing.assert_close(part, whole[2:4])
+    windows = random_windows(6, 0.3, stream())
+    assert not torch.allclose(windows[2:4], windows[:2]), "the place matters"
+
+
+def test_shares_go_on_from_the_middle_of_an_epoch():
+    about = dict(shuffle=True, augment=crop, seed=3, epoch=1, rank=1, count=2)
+    whole = list(Shares(toy_set(12), 5, **about))
+    check_same(list(Shares(toy_set(12), 5, **about, first=2)), whole[2:])
+
+
+# The same run
+
+
+def test_two_processes_give_the_curve_of_one(alone, two):
+    check_curves(two.folder, alone)
+    check_weights(weights(two.folder), weights(alone))
+    first, last = (history(alone)["train_loss"].iloc[i] for i in (0, -1))
+    assert last < first - 0.1, "there is something to learn"
+
+
+def test_each_step_has_the_loss_of_the_whole_batch(alone, two):
+    ours, theirs = (
+        pd.read_json(folder / "steps.jsonl", lines=True)
+        for folder in (two.folder, alone)
+    )
+    assert len(ours) == STEPS
+    assert (ours - theirs).abs().max().max() < 1e-4
+
+
+def test_accuracies_count_each_image_once_and_the_test_is_exact(two):
+    results = read_results(two.folder / "results.pkl")
+    train_set, test_set = load_digits()
+    for column, data in (("train_acc", train_set), ("test_acc", test_set)):
+        for share in results[column]:
+            assert abs(share * len(data) - round(share * len(data))) < 1e-9
+    model, _ = load_model(two.folder / "model.safetensors")
+    loss, accuracy = evaluate(model, Batches(test_set, 500))
+    assert results["test_loss"].iloc[-1] == pytest.approx(loss, abs=1e-6)
+    assert results["test_acc"].iloc[-1] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_only_the_first_process_writes_and_prints(alone, two):
+    written = {path.name for path in alone.iterdir()}
+    assert {path.name for path in two.folder.iterdir()} == written >= set(FILES)
+    check_tidy(two.folder)
+    said = two.out()
+    assert "device               cpu, 2 processes\n" in said
+    for start in (
+        "output ",
+        "epoch  train loss",
+        r"    1 ",
+        "test accuracy",
+        "written",
+    ):
+        assert len(re.findall(f"^{start}", said, re.MULTILINE)) == 1, start
+    assert len(re.findall(r"^ +\d+  ", said, re.MULTILINE)) == 30, "a line an epoch"
+    assert two.lines() == []
+
+
+def test_accelerate_is_imported_for_several_processes_only(tmp_path):
+    flags = [*FLAGS, "--epochs", "1", "--output", str(tmp_path / "run")]
+    code = f"import sys, train; assert train.main({flags}) == 0\n"
+    code += "print([m for m in sys.modules if m.startswith('accelerate')])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+# Stopped, killed, going on
+
+
+def test_a_signal_to_torchrun_stops_all_after_the_same_step(stopped):
+    (line,) = stopped.lines()
+    assert line.startswith("train.py: stopped; every step so far is kept: go on with")
+    state = load_checkpoint(stopped.folder / CHECKPOINT)["trainer"]
+    steps = 4 * state["epoch"] + state["step"]
+    lines = (stopped.folder / "steps.jsonl").read_text().splitlines()
+    assert 42 <= steps == len(lines) < STEPS
+    check_tidy(stopped.folder)
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(copy, two):
+    run = Run(copy, *OPTIONS, "--resume", "--device", "cpu").finish()
+    assert len(re.findall("^going on after epoch", run.out(), re.MULTILINE)) == 1
+    assert "may differ" not in run.out()
+    check_equal(copy, two.folder)
+    check_same(*(load_trainer(folder / CHECKPOINT) for folder in (copy, two.folder)))
+
+
+def load_trainer(path: Path) -> dict:
+    """A checkpoint's state, but for its times."""
+    state = load_checkpoint(path)["trainer"]
+    return {k: v for k, v in state.items() if k not in ("seconds", "waited")}
+
+
+def test_a_run_of_two_goes_on_in_one_within_rounding(copy, alone, capsys):
+    said = call(capsys, train, *OPTIONS, "--output", copy, "--resume")
+    assert "processes 2 before, 1 now: the last bits of the results may differ" in said
+    check_curves(copy, alone)
+
+
+def test_a_killed_process_ends_the_others_and_costs_a_few_steps(two, tmp_path):
+    run = Run(tmp_path / "killed", *FLAGS, *OPTIONS)
+    run.reach(30)
+    began = time.monotonic()
+    os.kill(run.ranks()[1], signal.SIGKILL)
+    assert run.end(30) != 0 and time.monotonic() - began < 30
+    assert "Signal 9 (SIGKILL) received" in run.err(), "torchrun's own report"
+    for line in run.lines():
+        assert "another process has ended, so this run ends" in line
+    assert len(run.lines()) <= 1
+    check_tidy(run.folder)
+    state = load_trainer(run.folder / CHECKPOINT)
+    assert 4 * state["epoch"] + state["step"] >= 27
+    Run(run.folder, *OPTIONS, "--resume", "--device", "cpu").finish()
+    check_equal(run.folder, two.folder)
+
+
+# A model shared out
+
+
+@pytest.fixture(scope="module")
+def shared(stopped, runs) -> Run:
+    """The stopped run, taken up again with its parameters shared out."""
+    folder = shutil.copytree(stopped.folder, runs / "shared")
+    arguments = [*OPTIONS, "--resume", "--device", "cpu", "--shard"]
+    return Run(folder, *arguments).finish()
+
+
+def test_shared_out_parameters_train_as_whole_ones(shared, two):
+    check_curves(shared.folder, two.folder)
+    check_weights(weights(shared.folder), weights(two.folder))
+    assert "cpu, 2 processes, parameters shared out" in shared.out()
+
+
+def test_checkpoints_of_shared_out_parameters_hold_whole_ones(shared, two):
+    ours, theirs = (load_trainer(r.folder / CHECKPOINT) for r in (shared, two))
+    for part in ("model", "averaged"):
+        check_weights(ours[part], theirs[part])
+        assert all(type(w) is torch.Tensor for w in ours[part].values())
+    ours, theirs = ours["optimizer"], theirs["optimizer"]
+    check_same(ours["param_groups"], theirs["param_groups"])
+    for number, state in ours["state"].items():
+        check_weights(state, theirs["state"][number])
+
+
+def test_a_shared_out_run_goes_on_in_one_process(shared, alone, tmp_path, capsys):
+    folder = shutil.copytree(shared.folder, tmp_path / "run")
+    for name in FILES:
+        (folder / name).unlink()
+    (folder / "checkpoint.previous.pt").replace(folder / CHECKPOINT)
+    said = call(capsys, train, *OPTIONS, "--output", folder, "--resume")
+    assert "going on after epoch 29, step 3" in said
+    check_curves(folder, alone)
+    check_weights(weights(folder), weights(alone))
+
+
+def test_one_process_has_nobody_to_share_with():
+    with pytest.raises(InputError, match="--shard shares .* start them with torchrun"):
+        start_processes("cpu", sharded=True)
+
+
+# Fine-tuning
+
+
+def test_fine_tuning_in_two_processes_gives_the_curve_of_one(
+    alone, runs, tmp_path, capsys
+):
+    flags = "--data digits --shots 7 --epochs 3 --augment none --device cpu --quiet"
+    flags += " --precision fp32 --compile no"
+    flags = [*flags.split(), "--weights", alone / "model.safetensors"]
+    script = "train_transferlearning.py"
+    run = Run(tmp_path / "two", *flags, "--shard", script=script).finish()
+    call(capsys, train_transferlearning, *flags, "--output", tmp_path / "one")
+    check_curves(run.folder, tmp_path / "one")
+    check_weights(weights(run.folder), weights(tmp_path / "one"))
+
+
+# Unusable input
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--epoch", "0"], "train.py: epochs must be a positive integer"),
+        (["--wrong"], "train.py: unrecognized arguments: --wrong"),
+    ],
+)
+def test_what_all_processes_find_wrong_is_said_once(flags, line, tmp_path):
+    run = Run(tmp_path / "run", "--data", "digits", "--device", "cpu", *flags)
+    assert run.end() != 0
+    (said,) = run.lines()
+    assert said.startswith(line)
+    assert run.out() == "" and not run.folder.exists()
+
+
+def test_a_world_without_torchrun_gets_one_line(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(InputError, match="WORLD_SIZE is 2, but RANK is not set"):
+        start_processes("cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "message"),
+    [
+        ("cuda:1", 4, "take --device cpu or cuda, not 'cuda:1'"),
+        ("mps", 0, "take --device cpu or cuda, not 'mps'"),
+        ("cuda", 1, "2 processes on this machine and 1 GPUs"),
+        ("auto", 1, "2 processes on this machine and 1 GPUs"),
+    ],
+)
+def test_devices_that_processes_cannot_share_get_one_line(
+    device, gpus, message, monkeypatch
+):
+    from going_modular.many_processes import device_kind
+
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(InputError, match=message):
+        device_kind(device)
+
+
+def test_without_accelerate_one_line_says_what_to_install(monkeypatch):
+    from going_modular.many_processes import ManyProcesses
+
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="pip install accelerate"):
+        ManyProcesses("cpu")
+
+
+def test_one_process_alone_is_left_as_it_is():
+    processes = start_processes("cpu")
+    assert type(processes) is Processes and str(processes) == "cpu"
+    batches, model = Batches(toy_set(3), 2), torch.nn.Linear(2, 2)
+    assert processes.share(batches) is batches
+    assert processes.wrap(model) is model is processes.whole_model(model)
+    assert processes.stop_signal(15) == 15 and processes.stop_signal(None) is None
