@@ -5,6 +5,7 @@ or GPUs (NCCL).
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import timedelta
@@ -68,6 +69,7 @@ class ManyProcesses(Processes):
     def __exit__(self, kind, *error) -> None:
         self.stack.close()
         if kind is None:
+            self.wait()
             self.accelerator.end_training()
 
     def wait(self) -> None:
@@ -91,6 +93,8 @@ class ManyProcesses(Processes):
         return Shares(**vars(batches), rank=self.rank, count=self.count)
 
     def wrap(self, model: nn.Module, optimizer=None) -> nn.Module:
+        # Comes where a share is one image; it costs a copy of a few numbers.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view")
         return self.accelerator.prepare(model)
 
     def skip_sync(self, model: nn.Module):
@@ -101,7 +105,7 @@ class ManyProcesses(Processes):
 
     def total(self, *numbers: Tensor) -> tuple[Tensor, ...]:
         together = torch.stack([number.double() for number in numbers])
-        together = self.accelerator.reduce(together)
+        together = self.accelerator.reduce(together, "sum")
         return tuple(s.to(n.dtype) for s, n in zip(together, numbers, strict=True))
 
     def stop_signal(self, received: int | None, now: bool = False) -> int | None:

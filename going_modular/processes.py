@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 
 import torch
 from torch import Tensor, nn
@@ -164,9 +165,13 @@ def says_first() -> bool:
     """Whether no other process has complained yet; later complaints follow from it."""
     if world_size() == 1 or "MASTER_PORT" not in os.environ:
         return True
-    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return store.add(f"complaints/{restarts}", 1) == 1
+    try:  # the table that torchrun keeps for its processes
+        store = TCPStore(*place, timeout=timedelta(seconds=10))
+        return store.add(f"complaints/{restarts}", 1) == 1
+    except DistError:
+        return True
 
 
 def lost_another(error: RuntimeError) -> bool:

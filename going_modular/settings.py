@@ -35,7 +35,7 @@ class TrainingSettings:
 
     Attributes:
         epochs: Times that every training image is seen.
-        batch_size: Images in a step.
+        batch_size: Images in a step, over all processes.
         learning_rate: Highest learning rate, reached at the end of warm-up.
         weight_decay: Decoupled decay of the weight matrices.
         warmup: Share of all steps in which the rate grows, 0 to 1.

@@ -17,53 +17,14 @@ from going_modular.data_setup import Batches
 from going_modular.engine import RESULT_COLUMNS, TrainingDiverged
 from going_modular.prefetch import prefetch
 from going_modular.processes import Processes
+from going_modular.shares import PADDING
 from going_modular.signals import Stopped, StopSignals
 from going_modular.steps import ALONE, gradient_step
+from going_modular.sums import Sums
 
-__all__ = ["Sums", "Trainer"]
+__all__ = ["Trainer"]
 
 CHECK_EVERY = 50  # steps from one look at the loss to the next: looking waits for it
-
-
-class Sums:
-    """Sums over the images of an epoch, kept on the device: reading them waits for it.
-
-    Attributes:
-        loss: Sum of the images' losses.
-        correct: Images classified rightly.
-        seen: Images so far.
-        finite: Steps so far whose loss, and every one before, was a finite number.
-    """
-
-    def __init__(self, device: torch.device):
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.finite = torch.zeros((), dtype=torch.int64, device=device)
-        self.seen = 0
-
-    def add(self, loss: Tensor, correct: Tensor, count: int) -> None:
-        self.loss += loss.double() * count
-        self.finite += torch.isfinite(self.loss)
-        self.correct += correct
-        self.seen += count
-
-    def means(self) -> tuple[float, float]:
-        """Mean loss and accuracy."""
-        return self.loss.item() / self.seen, self.correct.item() / self.seen
-
-    def state_dict(self) -> dict:
-        return {
-            "loss": self.loss.item(),
-            "correct": self.correct.item(),
-            "finite": self.finite.item(),
-            "seen": self.seen,
-        }
-
-    def load_state_dict(self, state: dict) -> None:
-        self.loss.fill_(state["loss"])
-        self.correct.fill_(state["correct"])
-        self.finite.fill_(state["finite"])
-        self.seen = state["seen"]
 
 
 class Trainer:
@@ -156,6 +117,8 @@ class Trainer:
         """
         self.since = time.perf_counter()
         with StopSignals() as signals:
+            if self.processes.count > 1 and not self.done:
+                self.settle()
             while not self.done:
                 self.train_epoch(save, save_every, signals)
                 self.end_epoch()
@@ -164,6 +127,30 @@ class Trainer:
                 if stop and not self.done:
                     raise Stopped(stop)
         return self.results
+
+    def settle(self) -> None:
+        """Let several processes take a step that changes nothing.
+
+        DDP sums gradients in buckets, and lays these out anew after its first step. The
+        order of a sum decides its last bits, and should be the same when a run goes on.
+        """
+        images, labels = next(iter(self.train_batches))
+        nothing = torch.full_like(labels, PADDING)
+        idle = torch.optim.SGD([nn.Parameter(torch.zeros(1))])  # not the model's
+        self.model.train()
+        self.take_step(images, nothing, idle, count=1)
+        self.model.zero_grad()
+
+    def take_step(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        optimizer: torch.optim.Optimizer,
+        count: int,
+    ) -> tuple[Tensor, Tensor]:
+        """`gradient_step` on a batch that has `count` images over all processes."""
+        together = dict(processes=self.processes, of=count, **self.step_options)
+        return gradient_step(self.trained, images, labels, optimizer, **together)
 
     def keep(self, save: Callable[[dict], None], state: dict) -> None:
         """Let the first process save, and the others wait for it."""
@@ -174,18 +161,10 @@ class Trainer:
     def train_epoch(self, save, save_every: int, signals: StopSignals) -> None:
         self.model.train()
         self.train_batches.epoch, self.train_batches.first = self.epoch, self.step
-        together = dict(processes=self.processes)
         for images, labels in self.timed(prefetch(self.train_batches)):
-            together["of"] = count = self.batch_length()
+            count = self.batch_length()
             self.processes.begin_step(self.train_batches.seed, self.epoch, self.step)
-            loss, correct = gradient_step(
-                self.trained,
-                images,
-                labels,
-                self.optimizer,
-                **self.step_options,
-                **together,
-            )
+            loss, correct = self.take_step(images, labels, self.optimizer, count)
             self.rate = self.optimizer.param_groups[0]["lr"]
             self.schedule.step()
             if self.averaged is not None:

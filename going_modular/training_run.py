@@ -98,7 +98,8 @@ def train_with_checkpoints(
     kept = {"settings": settings}
     kept["data"] = describe_data(train_batches.data, test_batches.data)
     machine = {**describe_machine(), "device": trainer.device}
-    machine["processes"] = processes.count
+    sharded = " that share parameters" if processes.sharded else ""
+    machine["processes"] = f"{processes.count}{sharded}"
     kept["machine"] = {name: str(value) for name, value in machine.items()}
     with ExitStack() as stack:
         if processes.is_first:

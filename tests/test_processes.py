@@ -6,6 +6,7 @@ tests share what a run has left.
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -317,7 +318,7 @@ def test_a_signal_to_torchrun_stops_all_after_the_same_step(stopped):
 def test_a_stopped_run_goes_on_to_the_same_bytes(copy, two):
     run = Run(copy, *OPTIONS, "--resume", "--device", "cpu").finish()
     assert len(re.findall("^going on after epoch", run.out(), re.MULTILINE)) == 1
-    assert "may differ" not in run.out()
+    assert "may differ" not in run.out() and run.lines() == []
     check_equal(copy, two.folder)
     check_same(*(load_trainer(folder / CHECKPOINT) for folder in (copy, two.folder)))
 
@@ -427,6 +428,19 @@ def test_what_all_processes_find_wrong_is_said_once(flags, line, tmp_path):
     (said,) = run.lines()
     assert said.startswith(line)
     assert run.out() == "" and not run.folder.exists()
+
+
+def test_readme_starts_the_scripts_in_ways_that_torchrun_and_they_understand():
+    from torch.distributed.run import parse_args
+
+    section = (ROOT / "README.md").read_text().split("## One GPU, eight")[1]
+    lines = re.search("```sh\n(.*?)```", section, re.DOTALL).group(1).splitlines()
+    started = [shlex.split(x)[1:] for x in lines if x.startswith("torchrun")]
+    assert len(started) == len(lines) - 1 >= 4
+    for words in started:
+        args = parse_args(words)
+        assert args.training_script == "train.py"
+        train.make_plan(train.parse(args.training_script_args))
 
 
 def test_a_world_without_torchrun_gets_one_line(monkeypatch):
