@@ -36,7 +36,8 @@ def cached_photos(
             places it could not fill, and why.
 
     Returns:
-        (n, 3, image_size, image_size) uint8 images, and what `decode` said.
+        (n, 3, image_size, image_size) uint8 images, and what `decode` said. With gaps
+        the images are of no use and not kept: none are given, (0,).
 
     Raises:
         InputError: The cache cannot be written.
@@ -48,6 +49,8 @@ def cached_photos(
         if not notes.exists():  # written last
             write_array(array, shape, decode, notes)
         bad = {int(i): why for i, why in json.loads(notes.read_text()).items()}
+        if bad:
+            return torch.empty(0, dtype=torch.uint8), bad
         images = np.load(array, mmap_mode="c")  # nothing written goes to the disk
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
@@ -83,3 +86,5 @@ def write_array(path: Path, shape: tuple[int, ...], decode, notes: Path) -> None
     bad: dict[int, str] = {}
     write_file(path, fill)
     write_file(notes, lambda beside: beside.write_text(json.dumps(bad)))
+    if bad:
+        path.unlink()

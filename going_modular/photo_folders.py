@@ -1,10 +1,15 @@
-"""Reading folders of the user's own photos, one subfolder a class."""
+"""Reading folders of the user's own photos, one subfolder a class.
 
-from collections.abc import Sequence
+Which photos are held out is decided before they are read, so that each part lies in
+one piece in memory, or in a file that is mapped into it.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from going_modular.data_setup import ImageSet
 from going_modular.photo_cache import cached_photos
@@ -28,11 +33,13 @@ def load_folder(
         folder: Holds the class folders, or `train/` and `test/` (or `validation/` or
             `val/`) with the class folders in each.
         image_size: Photos are cut to their central square and resized to this side.
-        skip_bad: Leave out files that are no readable images, and say how many.
+        skip_bad: Leave out files that are no readable images, and say how many. The
+            first reading finds them; the others are then read again without them.
         test_share: Share of each class held out for testing where there is no test
             folder.
         seed: Decides which.
         cache: Folder to keep the decoded photos in, for the next time; None for none.
+            Another share or seed is another file there.
 
     Raises:
         InputError: The folder is missing, empty or has fewer than two classes, a class
@@ -48,9 +55,11 @@ def load_folder(
     test_folder = next((path for path in test_folders if path.is_dir()), None)
     if not (folder / "train").is_dir() or test_folder is None:
         names = class_folders(folder)
-        return split(
-            read_classes(folder, names, image_size, skip_bad, cache), test_share, seed
-        )
+
+        def divide(labels: Tensor) -> tuple[Tensor, Tensor]:
+            return split_places(labels, names, test_share, seed)
+
+        return read_classes(folder, names, image_size, skip_bad, cache, divide)
     names = class_folders(folder / "train")
     unknown = set(class_folders(test_folder)) - set(names)
     if unknown:
@@ -58,10 +67,9 @@ def load_folder(
             f"{test_folder} has classes that {folder / 'train'} has not: "
             f"{', '.join(sorted(unknown))}; give both the same subfolders"
         )
-    return (
-        read_classes(folder / "train", names, image_size, skip_bad, cache),
-        read_classes(test_folder, names, image_size, skip_bad, cache),
-    )
+    (train,) = read_classes(folder / "train", names, image_size, skip_bad, cache)
+    (test,) = read_classes(test_folder, names, image_size, skip_bad, cache)
+    return train, test
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -80,15 +88,62 @@ def class_folders(folder: Path) -> list[str]:
     return names
 
 
+def whole(labels: Tensor) -> tuple[Tensor]:
+    """All places, as one part."""
+    return (torch.arange(len(labels)),)
+
+
 def read_classes(
     folder: Path,
     names: Sequence[str],
     image_size: int,
     skip_bad: bool,
     cache: Path | None,
-) -> ImageSet:
-    """Read the photos of each class folder."""
-    paths, labels = [], []
+    divide: Callable[[Tensor], tuple[Tensor, ...]] = whole,
+) -> tuple[ImageSet, ...]:
+    """Read the photos of each class folder.
+
+    Args:
+        folder, names: Where the class folders are, and which.
+        image_size, skip_bad, cache: As for `load_folder`.
+        divide: Gives the places of each part's photos from the labels of all.
+
+    Returns:
+        The parts: views of one array, in which their photos follow each other.
+    """
+    photos = list_photos(folder, names)
+    count = len(photos)
+    while True:
+        labels = torch.tensor([label for _, label in photos])
+        parts = divide(labels)
+        paths = [photos[place][0] for place in torch.cat(parts).tolist()]
+        images, bad = read_photos(paths, image_size, cache)
+        if not bad:
+            break
+        unreadable = {paths[place] for place in bad}
+        if not skip_bad:
+            raise InputError(
+                f"{min(unreadable)} is no readable image ({len(bad)} such of {count} "
+                "files): remove such files, or add --skip-bad to go on without them"
+            )
+        photos = [photo for photo in photos if photo[0] not in unreadable]
+        left = {label for _, label in photos}
+        for label, name in enumerate(names):
+            if label not in left:
+                raise InputError(f"{folder / name} holds no readable image")
+    if len(photos) < count:
+        left_out = count - len(photos)
+        print(f"{folder}: left out {left_out} of {count} files, no readable images")
+    pieces = images.split([len(part) for part in parts])
+    return tuple(
+        ImageSet(piece, labels[part], tuple(names))
+        for piece, part in zip(pieces, parts, strict=True)
+    )
+
+
+def list_photos(folder: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
+    """The files in each class folder and below, with their labels."""
+    photos = []
     for label, name in enumerate(names):
         found = sorted(
             path
@@ -97,41 +152,42 @@ def read_classes(
         )
         if not found:
             raise InputError(f"{folder / name} holds no image: add some or remove it")
-        paths += found
-        labels += [label] * len(found)
+        photos += [(path, label) for path in found]
+    return photos
+
+
+def read_photos(
+    paths: Sequence[Path], image_size: int, cache: Path | None
+) -> tuple[Tensor, dict[int, str]]:
+    """The photos, (n, 3, image_size, image_size), and which places have none and why.
+
+    Images are of use only where none is missing.
+    """
 
     def decode(images: np.ndarray) -> dict[int, str]:
         return decode_into(images, paths, lambda path: read_photo(path, image_size))
 
-    if cache is None:
-        check_memory(len(paths), image_size)
-        images = np.empty((len(paths), 3, image_size, image_size), np.uint8)
-        bad, images = decode(images), torch.from_numpy(images)
-    else:
-        images, bad = cached_photos(cache, paths, image_size, decode)
-    if bad and not skip_bad:
-        raise InputError(
-            f"{paths[min(bad)]} is no readable image ({len(bad)} such of {len(paths)} "
-            "files): remove such files, or add --skip-bad to go on without them"
-        )
-    if bad:
-        print(
-            f"{folder}: left out {len(bad)} of {len(paths)} files, no readable images"
-        )
-        images = images[[i for i in range(len(paths)) if i not in bad]]
-    labels = [label for i, label in enumerate(labels) if i not in bad]
-    for label, name in enumerate(names):
-        if label not in labels:
-            raise InputError(f"{folder / name} holds no readable image")
-    return ImageSet(images, torch.tensor(labels), tuple(names))
+    if cache is not None:
+        return cached_photos(cache, paths, image_size, decode)
+    check_memory(len(paths), image_size)
+    images = np.empty((len(paths), 3, image_size, image_size), np.uint8)
+    return torch.from_numpy(images), decode(images)  # which writes into them
 
 
 def split(data: ImageSet, test_share: float, seed: int) -> tuple[ImageSet, ImageSet]:
     """Hold out a share of every class for testing, at least one image of each."""
+    train, test = split_places(data.labels, data.class_names, test_share, seed)
+    return data.subset(train), data.subset(test)
+
+
+def split_places(
+    labels: Tensor, names: Sequence[str], test_share: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The places of `split`'s training and test images, class by class."""
     generator = torch.Generator().manual_seed(seed)
     train, test = [], []
-    for label, name in enumerate(data.class_names):
-        members = torch.nonzero(data.labels == label).flatten()  # (n of this class,)
+    for label, name in enumerate(names):
+        members = torch.nonzero(labels == label).flatten()  # (n of this class,)
         if len(members) < 2:
             raise InputError(
                 f"class {name!r} has only {len(members)} readable image: each class "
@@ -141,4 +197,4 @@ def split(data: ImageSet, test_share: float, seed: int) -> tuple[ImageSet, Image
         held_out = max(1, round(test_share * len(members)))
         test.append(members[:held_out])
         train.append(members[held_out:])
-    return data.subset(torch.cat(train)), data.subset(torch.cat(test))
+    return torch.cat(train), torch.cat(test)  # (n_train,), (n_test,)

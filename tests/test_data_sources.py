@@ -138,6 +138,19 @@ def test_split_is_decided_by_the_seed_and_loses_nothing():
     assert torch.equal(again, test.images) and not torch.equal(other, test.images)
 
 
+def test_a_folder_is_split_as_its_images_would_be(tmp_path):
+    for i in range(30):
+        save(tmp_path / "ab"[i % 2] / f"{i:02}.png", plain(8 * i))
+    parts = load_folder(tmp_path, image_size=8, seed=5, test_share=0.3)
+    values = [8 * i for i in (*range(0, 30, 2), *range(1, 30, 2))]
+    images = torch.tensor(values, dtype=torch.uint8).view(30, 1, 1, 1)
+    labels = torch.arange(30) // 15
+    expected = split(ImageSet(images, labels, ("a", "b")), 0.3, seed=5)
+    for part, wanted in zip(parts, expected, strict=True):
+        assert torch.equal(part.images[:, :1, :1, :1], wanted.images)
+        assert torch.equal(part.labels, wanted.labels)
+
+
 def test_digits_span_the_bytes_and_keep_their_labels():
     train, test = load_digits()
     assert len(train) + len(test) == 1797

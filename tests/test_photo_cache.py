@@ -89,7 +89,40 @@ def test_unreadable_photos_are_remembered(photos, tmp_path, decoded, capsys):
         train, test = load_folder(photos, 8, skip_bad=True, cache=tmp_path / "cache")
         assert len(train) + len(test) == 9
         assert "left out 1 of 10 files" in capsys.readouterr().out
-    assert len(decoded) == 10
+        # Once to find it, once more without it; then never again.
+        assert len(decoded) == 10 + 9
+    arrays = list((tmp_path / "cache").glob("*.npy"))
+    assert len(arrays) == 1 and len(np.load(arrays[0])) == 9  # none with a gap
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_both_parts_are_mapped_and_not_copied(photos, tmp_path, monkeypatch, spoilt):
+    if spoilt:
+        (photos / "cat/2.png").write_text("no image")
+    load, mapped = np.load, []
+
+    def note(*args, **options):
+        mapped.append(load(*args, **options))
+        return mapped[-1]
+
+    monkeypatch.setattr(photo_cache.np, "load", note)
+    parts = load_folder(photos, 8, skip_bad=True, cache=tmp_path / "cache")
+    (array,) = mapped
+    assert isinstance(array, np.memmap)
+    first, last = array.ctypes.data, array.ctypes.data + array.nbytes
+    assert sum(len(part) for part in parts) == len(array) == 10 - spoilt
+    for part in parts:
+        start = part.images.data_ptr()
+        assert first <= start and start + part.images.nbytes <= last
+
+
+def test_a_gap_changes_neither_the_split_nor_the_cached_images(photos, tmp_path):
+    (photos / "cat/2.png").write_text("no image")
+    skipped = load_folder(photos, 8, skip_bad=True, seed=3, cache=tmp_path / "cache")
+    again = load_folder(photos, 8, skip_bad=True, seed=3, cache=tmp_path / "cache")
+    (photos / "cat/2.png").unlink()
+    without = load_folder(photos, 8, seed=3)
+    assert same(skipped, without) and same(again, without)
 
 
 def test_a_cache_left_half_written_is_written_anew(photos, tmp_path, monkeypatch):
