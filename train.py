@@ -22,6 +22,7 @@ from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.processes import Processes
 from going_modular.progress import print_table
 from going_modular.runs import check_output, choose_output, read_unfinished
+from going_modular.script_ends import run_script
 from going_modular.settings import (
     MODEL_FIELDS,
     TRAINING_FIELDS,
@@ -34,7 +35,6 @@ from going_modular.settings import (
 )
 from going_modular.training_run import (
     print_summary,
-    run_script,
     train_with_checkpoints,
     write_outputs,
 )

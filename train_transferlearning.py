@@ -21,6 +21,7 @@ from going_modular.pretrained import load_pretrained
 from going_modular.processes import Processes
 from going_modular.progress import print_table
 from going_modular.runs import check_output, choose_output, read_unfinished
+from going_modular.script_ends import run_script
 from going_modular.settings import (
     TRAINING_FIELDS,
     TrainingSettings,
@@ -31,7 +32,6 @@ from going_modular.settings import (
 )
 from going_modular.training_run import (
     print_summary,
-    run_script,
     train_with_checkpoints,
     write_outputs,
 )

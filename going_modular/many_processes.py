@@ -113,9 +113,8 @@ class ManyProcesses(Processes):
         work = distributed.all_reduce(
             word, distributed.ReduceOp.MAX, group=self.quiet, async_op=True
         )
-        asked, self.asked = self.asked, None if now else (word, work)
-        if now:
-            asked = word, work
+        ours = word, work
+        self.asked, asked = (None, ours) if now else (ours, self.asked)
         if asked is None:
             return None
         word, work = asked
@@ -157,7 +156,7 @@ def device_kind(name: str) -> str:
     here = int(os.environ["LOCAL_WORLD_SIZE"])
     if name == "cuda" and here > gpus:
         raise InputError(
-            f"{here} processes on this machine and {gpus} GPUs: start one for each "
-            "GPU, or add --device cpu"
+            f"{here} processes on this machine, which has GPUs for {gpus}: start one "
+            "for each GPU, or add --device cpu"
         )
     return name

@@ -1,29 +1,19 @@
 """What the training scripts share: the run with its checkpoints, and its files."""
 
-import argparse
-import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import matplotlib
 import torch
 from torch import nn
 
 from going_modular.checkpoint import save_checkpoint, save_model, write_file
 from going_modular.data_setup import Batches, ImageSet
-from going_modular.engine import TrainingDiverged
 from going_modular.helper_functions import (
     plot_confusion_matrix,
     plot_loss_curves,
     use_style,
 )
-from going_modular.processes import (
-    Processes,
-    lost_another,
-    says_first,
-    start_processes,
-)
+from going_modular.processes import Processes
 from going_modular.progress import Progress, print_table
 from going_modular.results import write_results
 from going_modular.run_log import EpochFiles, StepLines, TensorBoard, global_step
@@ -37,13 +27,12 @@ from going_modular.runs import (
     hold_output,
 )
 from going_modular.settings import TrainingSettings
-from going_modular.signals import Stopped
 from going_modular.steps import ALONE
 from going_modular.trainer import Trainer
-from going_modular.utils import InputError, describe_machine
+from going_modular.utils import describe_machine
 from going_modular.vit import ViT
 
-__all__ = ["print_summary", "run_script", "train_with_checkpoints", "write_outputs"]
+__all__ = ["print_summary", "train_with_checkpoints", "write_outputs"]
 
 
 def train_with_checkpoints(
@@ -176,52 +165,3 @@ def print_summary(
         waiting=f"{trainer.waited / trainer.seconds:.1%} of the time, for data",
         written=f"{output}: {', '.join(FILES)}",
     )
-
-
-def run_script(
-    name: str,
-    run: Callable[[argparse.Namespace, Processes], None],
-    args: argparse.Namespace,
-) -> int:
-    """Run a training script; turn what can go wrong into one line.
-
-    Args:
-        name: The script's, for messages.
-        run: Does the work.
-        args: The flags, `output`, `device` and `shard` among them.
-
-    Returns:
-        The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM.
-    """
-    matplotlib.use("Agg")  # files only, no window
-    go_on = f"go on with --output {args.output} --resume"
-    try:
-        with start_processes(args.device, args.shard) as processes:
-            run(args, processes)
-    except (InputError, TrainingDiverged, OSError) as error:
-        complain(f"{name}: {error}")
-        return 2
-    except Stopped as stopped:
-        complain(f"\n{name}: stopped; every step so far is kept: {go_on}")
-        return 128 + stopped.number
-    except KeyboardInterrupt:
-        complain(
-            f"\n{name}: stopped at once; what the last checkpoint holds is kept: "
-            f"{go_on}"
-        )
-        return 130
-    except RuntimeError as error:
-        if not lost_another(error):
-            raise
-        complain(
-            f"{name}: another process has ended, so this run ends; what the last "
-            f"checkpoint holds is kept: {go_on}"
-        )
-        return 2
-    return 0
-
-
-def complain(message: str) -> None:
-    """Print to stderr, unless another process has."""
-    if says_first():
-        print(message, file=sys.stderr)

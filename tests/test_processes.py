@@ -540,8 +540,8 @@ def test_a_world_without_torchrun_gets_one_line(monkeypatch):
     [
         ("cuda:1", 4, "take --device cpu or cuda, not 'cuda:1'"),
         ("mps", 0, "take --device cpu or cuda, not 'mps'"),
-        ("cuda", 1, "2 processes on this machine and 1 GPUs"),
-        ("auto", 1, "2 processes on this machine and 1 GPUs"),
+        ("cuda", 1, "2 processes on this machine, which has GPUs for 1"),
+        ("auto", 1, "2 processes on this machine, which has GPUs for 1"),
     ],
 )
 def test_devices_that_processes_cannot_share_get_one_line(

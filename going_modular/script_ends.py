@@ -1,0 +1,68 @@
+"""How a training script ends: done, stopped, or with one line that says why not."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import matplotlib
+
+from going_modular.engine import TrainingDiverged
+from going_modular.processes import (
+    Processes,
+    lost_another,
+    says_first,
+    start_processes,
+)
+from going_modular.signals import Stopped
+from going_modular.utils import InputError
+
+__all__ = ["run_script"]
+
+
+def run_script(
+    name: str,
+    run: Callable[[argparse.Namespace, Processes], None],
+    args: argparse.Namespace,
+) -> int:
+    """Run a training script; turn what can go wrong into one line.
+
+    Args:
+        name: The script's, for messages.
+        run: Does the work.
+        args: The flags, `output`, `device` and `shard` among them.
+
+    Returns:
+        The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    matplotlib.use("Agg")  # files only, no window
+    go_on = f"go on with --output {args.output} --resume"
+    try:
+        with start_processes(args.device, args.shard) as processes:
+            run(args, processes)
+    except (InputError, TrainingDiverged, OSError) as error:
+        complain(f"{name}: {error}")
+        return 2
+    except Stopped as stopped:
+        complain(f"\n{name}: stopped; every step so far is kept: {go_on}")
+        return 128 + stopped.number
+    except KeyboardInterrupt:
+        complain(
+            f"\n{name}: stopped at once; what the last checkpoint holds is kept: "
+            f"{go_on}"
+        )
+        return 130
+    except RuntimeError as error:
+        if not lost_another(error):
+            raise
+        complain(
+            f"{name}: another process has ended, so this run ends; what the last "
+            f"checkpoint holds is kept: {go_on}"
+        )
+        return 2
+    return 0
+
+
+def complain(message: str) -> None:
+    """Print to stderr, unless another process has."""
+    if says_first():
+        print(message, file=sys.stderr)
