@@ -476,6 +476,35 @@ def test_a_shared_out_run_goes_on_in_one_process(shared, alone, tmp_path, capsys
     check_weights(weights(folder), weights(alone))
 
 
+HELD = """
+import torch
+from going_modular.optimization import build_optimizer
+from going_modular.processes import start_processes
+from going_modular.toy import toy_config, toy_images
+from going_modular.vit import ViT
+
+with start_processes("cpu", sharded=True) as processes:
+    model = ViT(toy_config(depth=3))
+    whole = sum(p.numel() for p in model.parameters())
+    optimizer = build_optimizer(model, 1e-3, 0.1)
+    processes.wrap(model, optimizer)(toy_images()).square().sum().backward()
+    optimizer.step()
+    parameters = list(model.parameters())
+    moments = [optimizer.state[p]["exp_avg"] for p in parameters]
+    for tensors in (parameters, [p.grad for p in parameters], moments):
+        print(sum(t.to_local().numel() for t in tensors) / whole)
+"""
+
+
+@pytest.mark.skipif(not SLOW, reason="some ten seconds")
+def test_each_process_holds_its_part_of_all_that_a_model_needs(tmp_path):
+    script = tmp_path / "held.py"
+    script.write_text(HELD)
+    run = Run(tmp_path / "run", script=script).finish()
+    shares = [float(line) for line in run.out().split()]
+    assert len(shares) == 3 and all(0.49 < share < 0.54 for share in shares)
+
+
 def test_one_process_has_nobody_to_share_with():
     with pytest.raises(InputError, match="--shard shares .* start them with torchrun"):
         start_processes("cpu", sharded=True)
