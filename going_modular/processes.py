@@ -143,7 +143,7 @@ def start_processes(device: str = "auto", sharded: bool = False) -> Processes:
                 "torchrun, as README says"
             )
         return Processes(choose_device(device))
-    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR"):
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
         if name not in os.environ:
             raise InputError(
                 f"WORLD_SIZE is {world_size()}, but {name} is not set: start with "

@@ -35,7 +35,10 @@ def run_script(
         The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     matplotlib.use("Agg")  # files only, no window
-    go_on = f"go on with --output {args.output} --resume"
+
+    def kept(what: str) -> str:
+        return f"{what} is kept: go on with --output {args.output} --resume"
+
     try:
         with start_processes(args.device, args.shard) as processes:
             run(args, processes)
@@ -43,21 +46,17 @@ def run_script(
         complain(f"{name}: {error}")
         return 2
     except Stopped as stopped:
-        complain(f"\n{name}: stopped; every step so far is kept: {go_on}")
+        complain(f"\n{name}: stopped; {kept('every step so far')}")
         return 128 + stopped.number
     except KeyboardInterrupt:
-        complain(
-            f"\n{name}: stopped at once; what the last checkpoint holds is kept: "
-            f"{go_on}"
-        )
+        what = kept("what the last checkpoint holds")
+        complain(f"\n{name}: stopped at once; {what}")
         return 130
     except RuntimeError as error:
         if not lost_another(error):
             raise
-        complain(
-            f"{name}: another process has ended, so this run ends; what the last "
-            f"checkpoint holds is kept: {go_on}"
-        )
+        what = kept("what the last checkpoint holds")
+        complain(f"{name}: another process has ended, so this run ends; {what}")
         return 2
     return 0
 

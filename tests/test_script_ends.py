@@ -1,0 +1,81 @@
+"""Whatever ends a run, the script says it in one line and gives the right status."""
+
+import argparse
+import signal
+from pathlib import Path
+
+import pytest
+
+from going_modular import script_ends
+from going_modular.engine import TrainingDiverged
+from going_modular.script_ends import run_script
+from going_modular.signals import Stopped
+from going_modular.utils import InputError
+
+STEPS = "every step so far is kept"
+CHECKPOINT = "what the last checkpoint holds is kept"
+GO_ON = "go on with --output runs/first --resume"
+
+
+def end(error: BaseException | None = None, **flags) -> int:
+    """Run a script that chooses its output folder, then meets an error."""
+    flags = {"output": None, "device": "cpu", "shard": False, **flags}
+
+    def run(args, processes):
+        args.output = Path("runs/first")
+        if error is not None:
+            raise error
+
+    return run_script("train.py", run, argparse.Namespace(**flags))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (InputError("no folder x"), 2, "train.py: no folder x"),
+        (TrainingDiverged("loss became nan"), 2, "train.py: loss became nan"),
+        (OSError("cannot write x"), 2, "train.py: cannot write x"),
+        (Stopped(signal.SIGINT), 130, f"train.py: stopped; {STEPS}: {GO_ON}"),
+        (Stopped(signal.SIGTERM), 143, f"train.py: stopped; {STEPS}: {GO_ON}"),
+        (
+            KeyboardInterrupt(),
+            130,
+            f"train.py: stopped at once; {CHECKPOINT}: {GO_ON}",
+        ),
+    ],
+)
+def test_each_end_has_its_status_and_its_line(error, status, line, capsys):
+    assert end(error) == status
+    said = capsys.readouterr()
+    assert said.err.strip() == line and said.out == ""
+
+
+def test_a_run_that_is_done_says_nothing_more(capsys):
+    assert end() == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_error_that_nobody_foresaw_shows_where_it_is():
+    with pytest.raises(RuntimeError, match="Connection closed by peer"):
+        end(RuntimeError("Connection closed by peer"))  # there is no peer here
+    with pytest.raises(ZeroDivisionError):
+        end(ZeroDivisionError())
+
+
+def test_a_lost_process_is_told_from_an_error_of_ones_own(monkeypatch, capsys):
+    monkeypatch.setattr("going_modular.processes.world_size", lambda: 2)
+    monkeypatch.setattr(
+        script_ends, "start_processes", lambda *_: script_ends.Processes()
+    )
+    monkeypatch.setattr(script_ends, "says_first", lambda: True)
+    assert end(RuntimeError("[gloo/pair.cc] Connection closed by peer")) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    about = "another process has ended, so this run ends"
+    assert line == f"train.py: {about}; {CHECKPOINT}: {GO_ON}"
+    with pytest.raises(RuntimeError, match="shapes"):
+        end(RuntimeError("shapes cannot be multiplied"))
+
+
+def test_a_device_that_is_not_there_gets_one_line(capsys):
+    assert end(device="cuda:99") == 2
+    assert "no device 'cuda:99' here" in capsys.readouterr().err
