@@ -66,7 +66,8 @@ def fingerprint(paths: Sequence[Path], image_size: int) -> str:
     digest = hashlib.sha256(str(image_size).encode())
     for path in paths:
         about = path.stat()
-        line = f"\n{path.resolve()}\t{about.st_size}\t{about.st_mtime_ns}"
+        place = os.path.abspath(path)  # resolve() looks at every folder of every file
+        line = f"\n{place}\t{about.st_size}\t{about.st_mtime_ns}"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
