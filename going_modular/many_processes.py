@@ -81,7 +81,7 @@ class ManyProcesses(Processes):
         for _ in range(turn):
             self.wait()
         yield
-        for _ in range(turn, 2):
+        for _ in range(turn, 3):  # and all leave together
             self.wait()
 
     def agree(self, choice):

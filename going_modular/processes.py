@@ -63,7 +63,7 @@ class Processes:
     def in_turns(self) -> Iterator[None]:
         """The first process goes first, then the first of each machine, then the rest.
 
-        For what one may fetch, mend or keep for the others.
+        For what one may fetch, mend or keep for the others. All leave together.
         """
         yield
 

@@ -13,10 +13,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -39,6 +42,7 @@ from going_modular.data_setup import (
 )
 from going_modular.data_sources import load_digits
 from going_modular.engine import evaluate
+from going_modular.many_processes import ManyProcesses, device_kind
 from going_modular.processes import Processes, start_processes
 from going_modular.results import read_results
 from going_modular.runs import CHECKPOINT, FILES
@@ -557,6 +561,32 @@ def test_readme_starts_the_scripts_in_ways_that_torchrun_and_they_understand():
         train.make_plan(train.parse(args.training_script_args))
 
 
+def test_turns_are_taken_one_after_the_other_and_all_leave_together():
+    """Six processes on two machines, played by threads."""
+    barrier, events = threading.Barrier(6), []
+
+    class Played(ManyProcesses):
+        def __init__(self, rank: int):
+            self.rank = rank
+            self.accelerator = SimpleNamespace(local_process_index=rank % 3)
+
+        def wait(self) -> None:
+            barrier.wait(10)
+
+    def play(rank: int) -> None:
+        with Played(rank).in_turns():
+            events.append(("begins", rank))
+            time.sleep(0.02 * (6 - rank))
+            events.append(("ends", rank))
+        events.append(("leaves", rank))
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(play, range(6)))
+    assert events[:4] == [("begins", 0), ("ends", 0), ("begins", 3), ("ends", 3)]
+    assert {what for what, _ in events[4:12]} == {"begins", "ends"}
+    assert {what for what, _ in events[12:]} == {"leaves"}
+
+
 def test_a_world_without_torchrun_gets_one_line(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
@@ -576,8 +606,6 @@ def test_a_world_without_torchrun_gets_one_line(monkeypatch):
 def test_devices_that_processes_cannot_share_get_one_line(
     device, gpus, message, monkeypatch
 ):
-    from going_modular.many_processes import device_kind
-
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(InputError, match=message):
@@ -585,8 +613,6 @@ def test_devices_that_processes_cannot_share_get_one_line(
 
 
 def test_without_accelerate_one_line_says_what_to_install(monkeypatch):
-    from going_modular.many_processes import ManyProcesses
-
     monkeypatch.setitem(sys.modules, "accelerate", None)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(InputError, match="pip install accelerate"):
