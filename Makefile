@@ -42,7 +42,11 @@ figures: $(READY)  ## Draw the pictures of README anew
 	$(RUN) tools/make_figures.py
 	$(RUN) -m tools.make_screenshots
 
-bench: $(READY)  ## Run every benchmark: half an hour
+bench: $(READY)  ## Run every benchmark: an hour; with PHOTOS=folder that of photos, too
+	$(RUN) -m benchmarks.speed
+	$(RUN) -m benchmarks.growth --output images/growth.png
+	$(RUN) -m benchmarks.needs
+	$(if $(PHOTOS),$(RUN) -m benchmarks.photos "$(PHOTOS)")
 	$(RUN) -m benchmarks.recipes
 	$(RUN) -m benchmarks.loading
 	$(RUN) -m benchmarks.capturing

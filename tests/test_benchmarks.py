@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import growth, measuring, speed
+from benchmarks import growth, measuring, recipes, speed
 from benchmarks.measuring import (
     forward_call,
     markdown_table,
@@ -197,6 +197,8 @@ def test_growth_runs_and_draws(tmp_path, capsys):
         (growth, ["--model", "Ti/0"], "patch_size must be a positive integer"),
         (growth, ["--output", "no/such/x.png"], "--output: no folder no/such"),
         (growth, ["--rounds", "-1"], "--rounds must be positive, not -1"),
+        (recipes, ["--json", "no/such/x.json"], "--json: no folder no/such"),
+        (recipes, ["--epochs", "0"], "epochs must be a positive integer, not 0"),
     ],
 )
 def test_unusable_flags_are_one_line(benchmark, flags, message, capsys):
@@ -211,7 +213,7 @@ def test_a_missing_library_is_named(monkeypatch):
         speed.build_contenders(TOY, ["vit-pytorch"])
 
 
-@pytest.mark.parametrize("name", ["capturing", "loading", "recipes", "trust"])
+@pytest.mark.parametrize("name", ["capturing", "loading", "photos", "recipes", "trust"])
 def test_the_other_benchmarks_say_what_they_do(name, monkeypatch, capsys):
     benchmark = importlib.import_module(f"benchmarks.{name}")
     monkeypatch.setattr(sys, "argv", [name, "--help"])
