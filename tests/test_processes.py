@@ -536,8 +536,12 @@ def test_fine_tuning_in_two_processes_gives_the_curve_of_one(
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--epoch", "0"], "train.py: epochs must be a positive integer"),
-        (["--wrong"], "train.py: unrecognized arguments: --wrong"),
+        (["--epochs", "0"], "train.py: epochs must be a positive integer"),
+        pytest.param(
+            ["--wrong"],
+            "train.py: unrecognized arguments: --wrong",
+            marks=pytest.mark.skipif(not SLOW, reason="some ten seconds"),
+        ),
     ],
 )
 def test_what_all_processes_find_wrong_is_said_once(flags, line, tmp_path):
