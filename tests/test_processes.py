@@ -342,14 +342,15 @@ def test_a_signal_to_torchrun_stops_all_after_the_same_step(stopped):
     (line,) = stopped.lines()
     assert line.startswith("train.py: stopped; every step so far is kept: go on with")
     lines = (stopped.folder / "steps.jsonl").read_text().splitlines()
-    assert 22 <= steps_saved(stopped.folder) == len(lines) < 45
+    assert 22 <= steps_saved(stopped.folder) == len(lines) < STEPS
     check_tidy(stopped.folder)
 
 
 def test_stopped_then_killed_a_run_of_two_goes_on_to_the_same_bytes(copy, two):
     """The kill of one process ends the other, and costs a few steps."""
+    done = steps_saved(copy) + 8
     run = Run(copy, *OPTIONS, "--resume", "--device", "cpu")
-    run.reach(45)
+    run.reach(done)
     began = time.monotonic()
     os.kill(run.ranks()[1], signal.SIGKILL)
     assert run.end(30) != 0 and time.monotonic() - began < 30
@@ -357,7 +358,7 @@ def test_stopped_then_killed_a_run_of_two_goes_on_to_the_same_bytes(copy, two):
     assert all("another process has ended" in line for line in run.lines())
     assert len(run.lines()) <= 1
     check_tidy(copy)
-    assert steps_saved(copy) >= 42
+    assert steps_saved(copy) >= done - 3
     run = Run(copy, *OPTIONS, "--resume", "--device", "cpu").finish()
     assert len(re.findall("^going on after epoch", run.out(), re.MULTILINE)) == 1
     assert "may differ" not in run.out() and run.lines() == []
