@@ -10,6 +10,7 @@ import sys
 import time
 import types
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -185,6 +186,72 @@ def test_a_real_train_py_killed_several_times_ends_with_the_same_bytes(
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(seed, whole, tmp_path):
     kill_again_and_again(TRAIN, tmp_path / "run", 3, STEPS, seed + 100)
     check_equal(tmp_path / "run", whole)
+
+
+SEED = int(os.environ.get("SEED", 0))  # other moments: SEED=1 make test-slow
+BESIDE = ".checkpoint.writing.pt"
+
+
+@dataclass
+class Moment:
+    """When a run is killed; the numbers are random, from 0 to 1."""
+
+    when: str
+    step: float
+    delay: float
+
+    def wait(self, run: Run) -> None:
+        """Return when it has come, or the run has ended."""
+        step = 1 + int(self.step * STEPS)
+        if self.when == "as it begins":
+            while not run.folder.exists() and run.status() is None:
+                pass
+            time.sleep(0.01 * self.delay)
+        elif self.when == "in a step":
+            run.reach(step)
+            time.sleep(0.004 * self.delay)
+        elif self.when == "as it saves":
+            run.reach(max(1, step - 3))  # it saves after each third
+            while not (run.folder / BESIDE).exists() and run.status() is None:
+                pass
+            time.sleep(0.001 * self.delay)
+        else:
+            run.reach(STEPS)
+            time.sleep(0.4 * self.delay)
+
+    def kill(self, folder: Path, real: bool) -> str:
+        """Kill a new run then, and say what it has left.
+
+        As a run does not wait to be killed, another one is where it was too late.
+        """
+        for _ in range(50):
+            run = TRAIN.start(folder, real=real)
+            self.wait(run)
+            run.send(signal.SIGKILL)
+            status = run.end().status
+            hit = self.when != "as it saves" or (folder / BESIDE).exists()
+            if status == -signal.SIGKILL and hit:
+                left = {p.name: p.stat().st_size for p in folder.glob("*")}
+                return f"killed {self.when}, after step {run.lines()}, leaving {left}"
+            assert status in (0, -signal.SIGKILL), status
+            shutil.rmtree(folder)
+        raise AssertionError(f"never killed {self.when}")
+
+
+WHEN = ("as it begins", "in a step", "as it saves", "as it ends")
+
+
+@pytest.mark.parametrize("number", range(20 if SLOW else 4))
+def test_a_run_killed_at_a_random_moment_ends_with_the_same_bits(
+    number, whole, tmp_path
+):
+    """Weights, averaged weights, the optimiser's state, results, logs."""
+    draw = random.Random(f"seed {SEED}, kill {number}")
+    moment = Moment(WHEN[number % 4], draw.random(), draw.random())
+    folder = tmp_path / "run"
+    print(f"SEED={SEED}, kill {number}:", moment.kill(folder, real=SLOW))
+    TRAIN.go_on(folder)
+    check_equal(folder, whole)
 
 
 # What a run is killed just before, and at which time that it happens.
