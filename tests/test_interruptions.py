@@ -214,7 +214,7 @@ class Moment:
             run.reach(max(1, step - 3))  # it saves after each third
             while not (run.folder / BESIDE).exists() and run.status() is None:
                 pass
-            time.sleep(0.001 * self.delay)
+            time.sleep(0.003 * self.delay)
         else:
             run.reach(STEPS)
             time.sleep(0.4 * self.delay)
