@@ -52,7 +52,8 @@ def cannot_write(path: Path, error: Exception) -> OSError:
     reason = error
     while not isinstance(reason, OSError) and reason.__context__ is not None:
         reason = reason.__context__
-    why = getattr(reason, "strerror", None) or str(reason).splitlines()[0]
+    lines = str(reason).splitlines() or [type(reason).__name__]
+    why = getattr(reason, "strerror", None) or lines[0]
     return OSError(f"cannot write {path} ({why})")
 
 
@@ -111,6 +112,11 @@ def load_checkpoint(path: Path) -> dict:
             state = read_checkpoint(file)
         except FileNotFoundError:
             problems.append(f"{file.name} is not there")
+        except (PermissionError, MemoryError) as error:  # the file may be as it should
+            why = getattr(error, "strerror", None) or "not enough memory"
+            raise InputError(
+                f"cannot read {file} ({why}): mend that, then go on with --resume"
+            ) from None
         except Exception as error:  # torch raises many kinds for a damaged file
             problems.append(f"{file.name} is damaged ({type(error).__name__})")
         else:
@@ -128,15 +134,24 @@ def load_checkpoint(path: Path) -> dict:
 
 
 def read_checkpoint(path: Path) -> dict:
-    """Read one file, after comparing every byte of it with its check sums."""
+    """Read one file, after comparing every byte of it with its check sums.
+
+    Raises:
+        MemoryError: There is too little. Any other error means a damaged file.
+    """
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
         folders = [x.filename for x in archive.infolist() if x.external_attr]
-        damaged = damaged or next(iter(folders), None)  # torch reads nothing from these
-    if damaged is not None:
-        raise ValueError(f"{damaged} has a wrong check sum")
-    with warnings.catch_warnings(action="ignore"):  # about foreign pickles
-        return torch.load(path, map_location="cpu", weights_only=True)
+    if damaged is not None or folders:  # torch reads nothing from folders
+        raise ValueError("a check sum is wrong")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about foreign pickles
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except RuntimeError as error:
+        raise MemoryError if "allocate memory" in str(error) else error from None
+    if not isinstance(state, dict):
+        raise ValueError(f"it holds a {type(state).__name__}")
+    return state
 
 
 def save_model(path: Path, model: ViT, class_names: tuple[str, ...]) -> None:
@@ -163,15 +178,16 @@ def load_model(path: str | Path) -> tuple[ViT, tuple[str, ...]]:
             about = json.loads((file.metadata() or {})["vit"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         config, class_names = read_notes(about)
+        model = ViT(config)
+        model.load_state_dict(weights)
     except FileNotFoundError:
         raise InputError(f"no weights file {path}") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # a damaged file raises many kinds
+        why = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{path} holds no model of this project ({error}): give the "
+            f"{path} holds no model of this project ({why}): give the "
             "model.safetensors that train.py wrote"
         ) from None
-    model = ViT(config)
-    model.load_state_dict(weights)
     return model.eval(), class_names
 
 

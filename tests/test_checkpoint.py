@@ -1,14 +1,19 @@
 """Models come back with their configuration; damaged files are named."""
 
+import errno
+import json
 import os
 import pickle
 import random
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from exactness import check_same
+from matplotlib.figure import Figure
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from going_modular import checkpoint
@@ -20,6 +25,7 @@ from going_modular.checkpoint import (
     save_model,
     write_file,
 )
+from going_modular.results import write_results
 from going_modular.toy import toy_config, toy_images
 from going_modular.utils import InputError
 from going_modular.vit import ViT
@@ -246,10 +252,13 @@ class Disk:
                 what = ["folder" if is_folder else "file"]
             self.asked.append((function.__name__, *what))
             if len(self.asked) == self.fail_at:
-                raise PowerCut
+                self.fail()
             return function(*arguments)
 
         return wrapped
+
+    def fail(self):
+        raise PowerCut
 
 
 def test_bytes_reach_the_disk_before_their_name_and_the_name_before_going_on(
@@ -327,3 +336,162 @@ def test_a_full_disk_leaves_the_file_before(name, tmp_path):
         write_file(path, lambda beside: beside.write_text("after"))
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+# Disks that take a part only, or nothing at the worst moment
+
+
+@contextmanager
+def files_up_to(size: int):
+    """No file may grow beyond so many bytes: what is written is cut off there."""
+    resource = pytest.importorskip("resource")
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def test_a_checkpoint_cut_off_at_any_byte_leaves_both_before(path):
+    save_checkpoint(path, state_of(3))
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    assert len(before) == 2
+    size = len(before[path.name])
+    for limit in [*places(size, 60), size - 1]:
+        with files_up_to(limit), pytest.raises(InputError) as error:
+            save_checkpoint(path, state_of(4))
+        (line,) = str(error.value).splitlines()
+        assert line.startswith(f"cannot write {path} (") and "--resume" in line
+        assert before == {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    with files_up_to(size):
+        save_checkpoint(path, state_of(4))
+    assert version_of(path) == 4
+
+
+def write_model(path: Path, version: int) -> None:
+    torch.manual_seed(version)
+    save_model(path, ViT(toy_config(depth=1)), tuple("abcdefghij"))
+
+
+def write_table(path: Path, version: int) -> None:
+    write_results(path, {"test_acc": [version / 7] * 40})
+
+
+def write_figure(path: Path, version: int) -> None:
+    figure = Figure(figsize=(1, 1))
+    figure.add_subplot().plot([0, version])
+    write_file(path, figure.savefig)
+
+
+@pytest.mark.parametrize("write", [write_model, write_table, write_figure])
+def test_a_file_cut_off_at_any_byte_leaves_the_one_before(write, tmp_path):
+    endings = {write_model: "safetensors", write_table: "pkl", write_figure: "png"}
+    path = tmp_path / f"file.{endings[write]}"
+    write(path, 2)
+    size = path.stat().st_size
+    write(path, 1)
+    before = path.read_bytes()
+    for limit in {0, 1, size // 2, size - 1, *places(size, 20)}:
+        with files_up_to(limit), pytest.raises(OSError) as error:
+            write(path, 2)
+        (line,) = str(error.value).splitlines()
+        assert line.startswith(f"cannot write {path} (")
+        assert path.read_bytes() == before
+        assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    with files_up_to(size):
+        write(path, 2)
+    assert path.read_bytes() != before
+
+
+class FailingDisk(Disk):
+    """Says at the nth time that it is asked that it cannot."""
+
+    def fail(self):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_a_disk_that_fails_at_any_moment_of_saving_gets_one_line(
+    moment, path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        FailingDisk(patch, moment)
+        with pytest.raises(InputError) as error:
+            save_checkpoint(path, state_of(3))
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"cannot write {path} (Input/output error)")
+    assert not path.with_name(".checkpoint.writing.pt").exists()
+    assert version_of(path) == 2, "the newest that was whole"
+
+
+def test_a_reason_without_words_is_named_by_its_kind(tmp_path):
+    error = checkpoint.cannot_write(tmp_path / "a.pt", RuntimeError())
+    assert str(error) == f"cannot write {tmp_path / 'a.pt'} (RuntimeError)"
+
+
+# Files that are whole, and of no use
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough mem"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(
+    kind, why, path, monkeypatch
+):
+    """Otherwise the one before would take its place, or the user remove both."""
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+
+    def refuse(*args, **kwargs):
+        raise kind
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.torch, "load", refuse)
+        with pytest.raises(InputError) as error:
+            load_checkpoint(path)
+    assert str(error.value).startswith(f"cannot read {path} ({why}")
+    assert "damaged" not in str(error.value)
+    assert before == {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    assert version_of(path) == 2
+
+
+@pytest.mark.parametrize("content", [[1, 2], 5, None, torch.zeros(3)])
+def test_a_whole_file_that_holds_no_state_is_no_checkpoint(content, path):
+    torch.save(content, path)
+    assert version_of(path) == 1
+
+
+def test_weights_that_do_not_fit_their_configuration_get_one_line(tmp_path):
+    """One bit of the notes may ask for another model; some describe none at all."""
+    path = tmp_path / "model.safetensors"
+    write_model(path, 1)
+    with safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()["vit"])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+    def with_config(**changes) -> dict:
+        return {**about, "config": {**about["config"], **changes}}
+
+    for notes, problem in (
+        (with_config(depth=3), "Missing key"),
+        (with_config(mlp_size=177), "size mismatch"),
+        (with_config(num_heads=3), "not divisible"),
+        (with_config(mlp_size=10**15), ""),
+        (with_config(mean=5), ""),
+        (with_config(colour="red"), "colour"),
+        ({**about, "config": 5}, ""),
+        ({"config": about["config"]}, "class_names"),
+        (None, ""),
+        ("text", ""),
+    ):
+        save_file(weights, path, metadata={"vit": json.dumps(notes)})
+        with pytest.raises(InputError) as error:
+            load_model(path)
+        (line,) = str(error.value).splitlines()
+        assert line.startswith(f"{path} holds no model of this project (")
+        assert problem in line and len(line) < 400
