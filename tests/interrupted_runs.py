@@ -24,6 +24,7 @@ from going_modular.checkpoint import read_checkpoint
 from going_modular.runs import CHECKPOINT
 
 __all__ = [
+    "COMPARED",
     "ROOT",
     "Ended",
     "Run",

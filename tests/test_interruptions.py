@@ -23,6 +23,7 @@ if os.name != "posix":
 
 from exactness import check_same
 from interrupted_runs import (
+    COMPARED,
     ROOT,
     Run,
     Script,
@@ -399,6 +400,44 @@ def test_two_damaged_checkpoints_get_one_line_and_nothing_is_touched(stopped, ca
     line = refused(capsys, "--output", stopped, "--resume")
     assert line.startswith(f"train.py: no checkpoint in {stopped} can be read")
     assert before == {path.name: path.read_bytes() for path in stopped.iterdir()}
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "short", "flipped"])
+@pytest.mark.parametrize("name", ["settings.json", "results.pkl", "history.csv"])
+def test_a_damaged_file_beside_the_checkpoint_costs_nothing(
+    name, how, stopped, whole, plain_figures, capsys
+):
+    """All that a run goes on from is in its checkpoint; the rest is written anew."""
+    damage(stopped / name, how)
+    resume(capsys, stopped)
+    check_equal(stopped, whole)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 19.5])
+def test_lines_of_steps_that_were_lost_stay_lost_and_the_rest_follow(
+    kept, stopped, whole, plain_figures, capsys
+):
+    """As after a power cut: the last lines are not there, and one is half there."""
+    path = stopped / "steps.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    assert len(lines) == 20
+    count = int(kept)
+    half = lines[count][:30] if kept > count else ""
+    path.write_text("".join(lines[:count]) + half)
+    resume(capsys, stopped)
+    expected = (whole / "steps.jsonl").read_text().splitlines(keepends=True)
+    assert path.read_text() == "".join(expected[:count] + expected[20:])
+    check_equal(stopped, whole, [name for name in COMPARED if name != "steps.jsonl"])
+
+
+def test_zeros_at_the_end_of_the_steps_are_dropped(
+    stopped, whole, plain_figures, capsys
+):
+    """Some file systems leave them after a power cut."""
+    with open(stopped / "steps.jsonl", "ab") as file:
+        file.write(bytes(500))
+    resume(capsys, stopped)
+    check_equal(stopped, whole)
 
 
 @pytest.mark.parametrize(

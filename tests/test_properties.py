@@ -17,6 +17,7 @@ import torch
 from exactness import check_same
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from small_runs import OPTIMIZERS, SmallRun, all_but_times, crop
 from torch import Tensor, nn
 
 from going_modular.checkpoint import (
@@ -27,8 +28,8 @@ from going_modular.checkpoint import (
     save_model,
 )
 from going_modular.config import ViTConfig, count_parameters
-from going_modular.data_setup import Batches, ImageSet, random_crop_and_flip
-from going_modular.optimization import build_optimizer, build_schedule, rate_factor
+from going_modular.data_setup import Batches, ImageSet
+from going_modular.optimization import rate_factor
 from going_modular.patch_embedding import patchify, unpatchify
 from going_modular.settings import TrainingSettings
 from going_modular.signals import Stopped
@@ -170,18 +171,6 @@ def test_any_model_comes_back_from_its_file_with_the_same_bits(config, names):
 
 
 # Batches, steps, rates, sums
-
-
-def toy_set(n: int) -> ImageSet:
-    """Images of 8 x 8 pixels in 3 classes."""
-    images = torch.randint(
-        256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(n)
-    )
-    return ImageSet(images.byte(), torch.arange(n) % 3, ("a", "b", "c"))
-
-
-def crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    return random_crop_and_flip(images, 0.3, generator)
 
 
 @examples(150)
@@ -376,7 +365,7 @@ def test_any_state_comes_back_from_a_checkpoint_and_so_does_the_one_before(saved
 @cache
 def written() -> tuple[bytes, dict, bytes, dict]:
     """A checkpoint and the one before it, as bytes and as what they hold."""
-    trainer = Run().build()
+    trainer = SmallRun().build()
     kept, found = [], []
     trainer.train(lambda state: kept.append(copy.deepcopy(state)))
     with tempfile.TemporaryDirectory() as folder:
@@ -432,62 +421,11 @@ def test_no_damage_changes_what_is_gone_on_from_unnoticed(damaged):
 
 # Runs that are stopped and go on
 
-OPTIMIZERS = {
-    "adamw": partial(build_optimizer, learning_rate=3e-3, weight_decay=0.1),
-    "sgd": lambda m: torch.optim.SGD(m.parameters(), 0.05),
-    "momentum": lambda m: torch.optim.SGD(m.parameters(), 0.02, 0.9, nesterov=True),
-    "amsgrad": lambda m: torch.optim.Adam(m.parameters(), 3e-3, amsgrad=True),
-    "rmsprop": lambda m: torch.optim.RMSprop(m.parameters(), 1e-3, momentum=0.5),
-    "nadam": lambda m: torch.optim.NAdam(m.parameters(), 3e-3),
-    "adagrad": lambda m: torch.optim.Adagrad(m.parameters(), 1e-2),
-}
-SMALL = dict(image_size=8, patch_size=4, in_channels=1, embedding_dim=8, depth=1)
-SMALL |= dict(num_heads=2, mlp_size=12, num_classes=3)
-
-
-class Run:
-    """One way to train."""
-
-    def __init__(self, n: int = 7, batch_size: int = 3, epochs: int = 2, **options):
-        self.n, self.batch_size, self.epochs = n, batch_size, epochs
-        self.steps = epochs * math.ceil(n / batch_size)
-        self.optimizer = options.pop("optimizer", "adamw")
-        self.augment = options.pop("augment", None)
-        self.decay = options.pop("decay", "cosine")
-        self.dropout = options.pop("dropout", 0.1)
-        self.options = options
-
-    def __repr__(self) -> str:
-        return f"Run({vars(self)})"
-
-    def build(self, seed: int = 0, path: Path | None = None) -> Trainer:
-        """Build everything anew, and load what a checkpoint holds."""
-        torch.manual_seed(seed)
-        model = ViT(ViTConfig(dropout=self.dropout, **SMALL))
-        nn.init.normal_(model.head.weight)
-        batches = Batches(
-            toy_set(self.n), self.batch_size, True, self.augment, seed=self.n
-        )
-        optimizer = OPTIMIZERS[self.optimizer](model)
-        warmup = self.steps // 4
-        trainer = Trainer(
-            model,
-            optimizer,
-            build_schedule(optimizer, self.steps, warmup, self.decay),
-            batches,
-            Batches(toy_set(5), 2),
-            self.epochs,
-            **self.options,
-        )
-        if path is not None and path.exists():
-            trainer.load_state_dict(load_checkpoint(path))
-        return trainer
-
 
 @st.composite
-def runs(draw) -> Run:
+def runs(draw) -> SmallRun:
     batch_size = draw(st.integers(1, 9))
-    return Run(
+    return SmallRun(
         n=draw(st.integers(1, 14)),
         batch_size=batch_size,
         epochs=draw(st.integers(1, 3)),
@@ -524,11 +462,6 @@ class Ender:
 
     def after_epoch(self, trainer: Trainer) -> None:
         pass
-
-
-def all_but_times(trainer: Trainer) -> dict:
-    state = copy.deepcopy(trainer.state_dict())
-    return {k: v for k, v in state.items() if k not in ("seconds", "waited")}
 
 
 @examples(150)
