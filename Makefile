@@ -27,6 +27,7 @@ test: $(READY)  ## Run every test and every notebook
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
 
 test-slow: $(READY)  ## Run every test in full: 20 kills, more examples (SEED=1: other kills)
+	@echo "Kills at random moments, drawn from SEED=$${SEED:-0}"
 	SLOW=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile $$(grep -l '"SLOW" in' tests/test_*.py)
 
 train: $(READY)  ## Train a small ViT on the built-in images
