@@ -2,8 +2,12 @@
 
 import threading
 import time
+from contextlib import closing
+from threading import Event
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from going_modular.prefetch import prefetch
 
@@ -48,3 +52,76 @@ def test_leaving_early_ends_the_thread():
     next(coming)
     coming.close()
     assert threading.active_count() == before
+
+
+def test_an_error_comes_up_once_and_its_thread_has_ended():
+    before = threading.active_count()
+
+    def batches():
+        yield 1
+        raise OSError("lost")
+
+    coming = prefetch(batches())
+    assert next(coming) == 1
+    with pytest.raises(OSError, match="lost") as raised:
+        next(coming)
+    assert raised.value.__context__ is None
+    assert threading.active_count() == before
+    assert list(coming) == [], "it does not come up again"
+
+
+def test_an_error_at_the_very_beginning_comes_up_too():
+    class Gone:
+        def __iter__(self):
+            raise OSError("lost")
+
+    with pytest.raises(OSError, match="lost"):
+        next(prefetch(Gone()))
+
+
+def test_leaving_with_an_error_waits_for_the_batch_in_the_making():
+    """Whether it is made in the end or not; the error is that of the leaving."""
+    for fails in (False, True):
+        before, begun, let_go = threading.active_count(), Event(), Event()
+
+        def batches(begun=begun, let_go=let_go, fails=fails):
+            yield 1
+            begun.set()
+            assert let_go.wait(60)
+            if fails:
+                raise OSError("too late to be heard")
+            yield 2
+
+        with pytest.raises(ZeroDivisionError), closing(prefetch(batches())) as coming:
+            next(coming)
+            assert begun.wait(60)
+            threading.Timer(0.05, let_go.set).start()
+            raise ZeroDivisionError
+        assert let_go.is_set()
+        assert threading.active_count() == before
+
+
+def test_two_at_once_do_not_disturb_each_other():
+    """As those of training and testing may be."""
+    pairs = zip(prefetch(range(50)), prefetch(range(50, 100)), strict=True)
+    assert list(pairs) == list(zip(range(50), range(50, 100), strict=True))
+
+
+@given(st.lists(st.none() | st.booleans() | st.integers()), st.integers(0, 20))
+@settings(deadline=None, derandomize=True, database=None)
+def test_any_batches_come_in_order_up_to_the_error(items, place):
+    def batches():
+        for number, item in enumerate(items):
+            if number == place:
+                raise LookupError(place)
+            yield item
+
+    found = []
+    try:
+        for item in prefetch(batches()):
+            found.append(item)
+    except LookupError:
+        assert place < len(items)
+    else:
+        assert place >= len(items)
+    assert found == items[:place]
