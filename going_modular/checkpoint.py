@@ -79,12 +79,13 @@ def save_checkpoint(path: Path, state: dict) -> None:
         os.replace(beside, path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch has its own for a full disk
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
         raise InputError(
             f"{cannot_write(path, error)}; earlier checkpoints are as they were: mend "
             "that, then go on with --resume"
         ) from None
+    finally:  # also after a second Ctrl-C
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -241,6 +241,8 @@ class Disk:
 
     def __init__(self, monkeypatch, fail_at: int = 0):
         self.asked, self.fail_at = [], fail_at
+        self.unlink = os.unlink
+        monkeypatch.setattr(checkpoint.os, "unlink", lambda path: self.unlink(path))
         for name in ("fsync", "replace"):
             monkeypatch.setattr(checkpoint.os, name, self.wrap(getattr(os, name)))
 
@@ -258,6 +260,7 @@ class Disk:
         return wrapped
 
     def fail(self):
+        self.unlink = lambda path: None
         raise PowerCut
 
 
@@ -289,6 +292,7 @@ def test_cut_off_at_any_moment_of_saving_there_is_one_to_go_on_from(
         Disk(patch, moment)
         with pytest.raises(PowerCut):
             save_checkpoint(path, state_of(3))
+    assert path.with_name(".checkpoint.writing.pt").exists() == (moment < 4)
     assert version_of(path) == left
     save_checkpoint(path, state_of(4))
     assert version_of(path) == 4
@@ -423,6 +427,20 @@ def test_a_disk_that_fails_at_any_moment_of_saving_gets_one_line(
     assert line.startswith(f"cannot write {path} (Input/output error)")
     assert not path.with_name(".checkpoint.writing.pt").exists()
     assert version_of(path) == 2, "the newest that was whole"
+
+
+def test_a_second_ctrl_c_in_mid_writing_leaves_nothing_half(path, monkeypatch):
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+
+    def interrupted(state, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.torch, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(path, state_of(3))
+    assert before == {p.name: p.read_bytes() for p in path.parent.iterdir()}
 
 
 def test_a_reason_without_words_is_named_by_its_kind(tmp_path):
