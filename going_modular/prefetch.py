@@ -1,7 +1,7 @@
 """The next batch is made while the step works on this one."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 __all__ = ["prefetch"]
 
@@ -14,8 +14,13 @@ def prefetch(batches: Iterable) -> Iterator:
     """
     end = object()
     iterator = iter(batches)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = thread.submit(next, iterator, end)
+    thread = ThreadPoolExecutor(max_workers=1)
+    coming = thread.submit(next, iterator, end)
+    try:
         while (batch := coming.result()) is not end:
             coming = thread.submit(next, iterator, end)
             yield batch
+    finally:
+        thread.shutdown(wait=False)
+        wait([coming])  # Ctrl-C here leaves the thread for Python's end to wait for
+        thread.shutdown()

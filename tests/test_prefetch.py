@@ -1,8 +1,12 @@
 """A thread makes the next batch, and nothing else changes."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -10,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from going_modular.prefetch import prefetch
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_order_and_content_stay():
@@ -125,3 +131,45 @@ def test_any_batches_come_in_order_up_to_the_error(items, place):
     else:
         assert place >= len(items)
     assert found == items[:place]
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from contextlib import closing
+from going_modular.prefetch import prefetch
+
+begun, let_go = threading.Event(), threading.Event()
+
+def batches():
+    yield 1
+    begun.set()
+    let_go.wait(60)
+    time.sleep(0.2)
+    print("made", flush=True)
+    yield 2
+
+def interrupt():
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with closing(prefetch(batches())) as coming:
+        next(coming)
+        begun.wait(60)
+        threading.Thread(target=interrupt).start()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    let_go.set()
+    sys.exit(130)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_ctrl_c_while_leaving_is_told_at_once_and_the_thread_still_ends_well():
+    """Python must not end while the thread computes: that would abort it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (130, "")
+    assert ended.stdout.split() == ["interrupted", "made"]

@@ -494,6 +494,11 @@ def test_any_run_that_is_stopped_or_killed_anywhere_ends_with_the_same_bits(
         trainer.train(save, save_every)
     check_same(dict(sorted(again.items())), losses)
     check_same(all_but_times(trainer), all_but_times(whole))
+    counts = [len(part) for part in torch.arange(run.n).split(run.batch_size)]
+    for epoch, mean in enumerate(whole.results["train_loss"]):
+        steps = (losses[epoch * len(counts) + i + 1] for i in range(len(counts)))
+        total = math.fsum(x * count for x, count in zip(steps, counts, strict=True))
+        assert math.isclose(mean, total / run.n, rel_tol=1e-12)
 
 
 @examples(40)
