@@ -6,9 +6,8 @@
 __all__ = ['attention_with_weights', 'MultiheadSelfAttention', 'MultiheadSelfAttentionBlock']
 
 # %% ../notebooks/03_multihead_self_attention.ipynb #796dbb62
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, bfloat16, nn
 
 from .config import ViTConfig
 
@@ -69,7 +68,7 @@ class MultiheadSelfAttention(nn.Module):
         qkv = self.qkv(z).unflatten(-1, (3, self.num_heads, -1))  # (B, T, 3, nh, dh)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, dh)
         # On a CPU the fused function is the slower one in half precision.
-        explicit = q.device.type == "cpu" and q.dtype == torch.bfloat16
+        explicit = q.device.type == "cpu" and q.dtype == bfloat16
         if return_attention or explicit:
             sa, attention = attention_with_weights(q, k, v)
         else:
