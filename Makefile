@@ -66,4 +66,4 @@ lock:  ## Renew the pins (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --output-file requirements.lock --quiet
 
 clean:  ## Remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -49,10 +49,16 @@ def cached_photos(
         if not notes.exists():  # written last
             write_array(array, shape, decode, notes)
         bad = {int(i): why for i, why in json.loads(notes.read_text()).items()}
+        if not set(bad) <= set(range(len(paths))):
+            raise ValueError(f"{notes.name} is about other photos")
         if bad:
             return torch.empty(0, dtype=torch.uint8), bad
+        if not array.exists():
+            write_array(array, shape, decode, notes)
         images = np.load(array, mmap_mode="c")  # nothing written goes to the disk
-    except (OSError, ValueError) as error:
+        if images.shape != shape or images.dtype != np.uint8:
+            raise ValueError(f"{array.name} holds other images")
+    except (OSError, ValueError, EOFError, AttributeError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(
             f"cannot use the cache {folder} ({why}): choose another --cache, or none"

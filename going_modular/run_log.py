@@ -67,7 +67,8 @@ class StepLines:
     def __init__(self, folder: Path, done: int):
         """Begin after `done` steps: later lines are of a run that died."""
         self.path = folder / "steps.jsonl"
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        text = self.path.read_text(errors="replace") if self.path.exists() else ""
+        lines = text.splitlines()
         kept = "".join(f"{line}\n" for line in lines if step_of(line) <= done)
         write_file(self.path, lambda path: path.write_text(kept))
         self.file = open(self.path, "a", buffering=1)  # as long as the run
@@ -89,10 +90,10 @@ class StepLines:
 
 
 def step_of(line: str) -> float:
-    """The step that a line is about; infinite where it was not written to its end."""
+    """The step that a line is about; infinite where it says none."""
     try:
-        return json.loads(line)["step"]
-    except ValueError:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         return math.inf
 
 

@@ -1,6 +1,7 @@
 """Settings of a training run, and the command-line flags derived from them."""
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -85,12 +86,14 @@ class TrainingSettings:
         self.require("average", 0 <= self.average < 1, "in [0, 1)")
         self.require("patience", self.patience >= 0, "0 or more")
         for name in ("learning_rate", "clip_norm"):
-            self.require(name, getattr(self, name) > 0, "positive")
-        self.require("weight_decay", self.weight_decay >= 0, "0 or more")
+            value = getattr(self, name)
+            self.require(name, 0 < value < math.inf, "positive")
+        decay = self.weight_decay
+        self.require("weight_decay", 0 <= decay < math.inf, "0 or more")
         self.require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
         self.require("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         self.require("crop_area", 0 < self.crop_area <= 1, "in (0, 1]")
-        self.require("seed", self.seed >= 0, "0 or more")
+        self.require("seed", 0 <= self.seed < 2**64, "0 or more, and below 2^64")
         for name, choices in (
             ("decay", ("cosine", "linear", "constant")),
             ("augment", ("crop", "crop-only", "none")),

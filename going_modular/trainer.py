@@ -161,25 +161,27 @@ class Trainer:
     def train_epoch(self, save, save_every: int, signals: StopSignals) -> None:
         self.model.train()
         self.train_batches.epoch, self.train_batches.first = self.epoch, self.step
-        for images, labels in self.timed(prefetch(self.train_batches)):
-            count = self.batch_length()
-            self.processes.begin_step(self.train_batches.seed, self.epoch, self.step)
-            loss, correct = self.take_step(images, labels, self.optimizer, count)
-            self.rate = self.optimizer.param_groups[0]["lr"]
-            self.schedule.step()
-            if self.averaged is not None:
-                self.averaged.update_parameters(self.model)
-            self.sums.add(loss, correct, count)
-            self.step += 1
-            if self.step % CHECK_EVERY == 0:
-                self.check_finite()
-            for watcher in self.watchers:
-                watcher.after_step(self, loss)
-            stop = self.processes.stop_signal(signals.received)
-            if stop or (save_every and self.step % save_every == 0):
-                self.keep(save, self.checked_state())
-            if stop:
-                raise Stopped(stop)
+        with closing(self.timed(prefetch(self.train_batches))) as batches:
+            for images, labels in batches:
+                count = self.batch_length()
+                seed = self.train_batches.seed
+                self.processes.begin_step(seed, self.epoch, self.step)
+                loss, correct = self.take_step(images, labels, self.optimizer, count)
+                self.rate = self.optimizer.param_groups[0]["lr"]
+                self.schedule.step()
+                if self.averaged is not None:
+                    self.averaged.update_parameters(self.model)
+                self.sums.add(loss, correct, count)
+                self.step += 1
+                if self.step % CHECK_EVERY == 0:
+                    self.check_finite()
+                for watcher in self.watchers:
+                    watcher.after_step(self, loss)
+                stop = self.processes.stop_signal(signals.received)
+                if stop or (save_every and self.step % save_every == 0):
+                    self.keep(save, self.checked_state())
+                if stop:
+                    raise Stopped(stop)
 
     def batch_length(self) -> int:
         """Images in the batch of this step, over all processes."""

@@ -267,6 +267,11 @@ DAMAGES = {
     "notes empty": lambda array, notes: notes.write_text(""),
     "notes cut off": lambda array, notes: notes.write_text("{"),
     "notes no text": lambda array, notes: notes.write_bytes(b"\xff\xfe"),
+    "notes a list": lambda array, notes: notes.write_text("[1, 2]"),
+    "notes of others": lambda array, notes: notes.write_text('{"999": "no photo"}'),
+    "array empty": lambda array, notes: array.write_bytes(b""),
+    "array of others": lambda array, notes: np.save(array, np.load(array)[1:]),
+    "array of floats": lambda array, notes: np.save(array, np.load(array) / 2),
     "array a folder": lambda array, notes: (array.unlink(), array.mkdir()),
 }
 

@@ -286,7 +286,7 @@ RANGES = {
     "label_smoothing": (numbers, lambda x: 0 <= x < 1),
     "augment": (words, lambda x: x in ("crop", "crop-only", "none")),
     "crop_area": (numbers, lambda x: 0 < x <= 1),
-    "seed": (integers, lambda x: x >= 0),
+    "seed": (integers, lambda x: 0 <= x < 2**64),
     "precision": (words, lambda x: x in ("auto", "fp32", "bf16")),
     "compile": (words, lambda x: x in ("auto", "yes", "no")),
     "accumulate": (integers, lambda x: 1 <= x <= 100),

@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import math
 import sys
 import types
 
@@ -163,6 +164,12 @@ def test_a_line_that_was_being_written_when_the_run_died_is_dropped(tmp_path):
     write_lines(tmp_path, range(1, 6), end='{"step": 6, "lo')
     assert kept_steps(tmp_path, 5) == [1, 2, 3, 4, 5]
     assert (tmp_path / "steps.jsonl").read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize("line", ["[]", "3", "null", "{}", '{"step": "a"}', "[" * 9999])
+def test_lines_that_are_about_no_step_are_dropped(line):
+    assert run_log.step_of(line) == math.inf
+    assert run_log.step_of('{"step": 7}') == 7
 
 
 def test_a_run_without_lines_so_far_begins_them(tmp_path):
