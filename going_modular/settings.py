@@ -85,10 +85,9 @@ class TrainingSettings:
         self.require("accumulate", most, f"at most batch_size {self.batch_size}")
         self.require("average", 0 <= self.average < 1, "in [0, 1)")
         self.require("patience", self.patience >= 0, "0 or more")
-        for name in ("learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            self.require(name, 0 < value < math.inf, "positive")
-        decay = self.weight_decay
+        self.require("clip_norm", self.clip_norm > 0, "positive")
+        rate, decay = self.learning_rate, self.weight_decay
+        self.require("learning_rate", 0 < rate < math.inf, "positive")
         self.require("weight_decay", 0 <= decay < math.inf, "0 or more")
         self.require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
         self.require("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")

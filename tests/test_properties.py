@@ -278,8 +278,8 @@ words = st.text() | st.sampled_from(
 RANGES = {
     "epochs": (integers, lambda x: x >= 1),
     "batch_size": (integers, lambda x: x >= 1),
-    "learning_rate": (numbers, lambda x: x > 0),
-    "weight_decay": (numbers, lambda x: x >= 0),
+    "learning_rate": (numbers, lambda x: 0 < x < math.inf),
+    "weight_decay": (numbers, lambda x: 0 <= x < math.inf),
     "warmup": (numbers, lambda x: 0 <= x < 1),
     "decay": (words, lambda x: x in ("cosine", "linear", "constant")),
     "clip_norm": (numbers, lambda x: x > 0),
