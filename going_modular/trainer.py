@@ -161,7 +161,7 @@ class Trainer:
     def train_epoch(self, save, save_every: int, signals: StopSignals) -> None:
         self.model.train()
         self.train_batches.epoch, self.train_batches.first = self.epoch, self.step
-        with closing(self.timed(prefetch(self.train_batches))) as batches:
+        with closing(self.timed(self.coming())) as batches:
             for images, labels in batches:
                 count = self.batch_length()
                 seed = self.train_batches.seed
@@ -182,6 +182,12 @@ class Trainer:
                     self.keep(save, self.checked_state())
                 if stop:
                     raise Stopped(stop)
+
+    def coming(self) -> Iterator:
+        """The batches of this epoch, made ahead where the step leaves the CPU free."""
+        if self.device.type == "cpu":  # the thread would slow the step to half
+            return (batch for batch in self.train_batches)
+        return prefetch(self.train_batches)
 
     def batch_length(self) -> int:
         """Images in the batch of this step, over all processes."""

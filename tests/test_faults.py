@@ -20,6 +20,7 @@ from going_modular import photo_folders
 from going_modular.checkpoint import load_checkpoint, save_checkpoint
 from going_modular.data_setup import Batches
 from going_modular.photo_folders import load_folder
+from going_modular.prefetch import prefetch
 from going_modular.trainer import Trainer
 from going_modular.utils import InputError
 
@@ -116,6 +117,12 @@ def test_a_batch_without_labels_or_of_another_shape_ends_the_run(whole, tmp_path
 
 
 # What trains dies while the thread is busy
+
+
+@pytest.fixture(autouse=True)
+def made_ahead(monkeypatch):
+    """Batches are made by a thread, as on a GPU."""
+    monkeypatch.setattr(Trainer, "coming", lambda self: prefetch(self.train_batches))
 
 
 class Busy:

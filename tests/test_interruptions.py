@@ -201,8 +201,13 @@ class Moment:
     step: float
     delay: float
 
-    def wait(self, run: Run) -> None:
-        """Return when it has come, or the run has ended."""
+    def wait(self, run: Run, share: float = 1) -> None:
+        """Return when it has come, or the run has ended.
+
+        Args:
+            run: Is under way.
+            share: Of the delay while a checkpoint is written.
+        """
         step = 1 + int(self.step * STEPS)
         if self.when == "as it begins":
             while not run.folder.exists() and run.status() is None:
@@ -215,7 +220,7 @@ class Moment:
             run.reach(max(1, step - 3))  # it saves after each third
             while not (run.folder / BESIDE).exists() and run.status() is None:
                 pass
-            time.sleep(0.003 * self.delay)
+            time.sleep(0.003 * self.delay * share)
         else:
             run.reach(STEPS)
             time.sleep(0.4 * self.delay)
@@ -223,11 +228,12 @@ class Moment:
     def kill(self, folder: Path, real: bool) -> str:
         """Kill a new run then, and say what it has left.
 
-        As a run does not wait to be killed, another one is where it was too late.
+        As a run does not wait to be killed, another one is where it was too late,
+        and sooner.
         """
-        for _ in range(50):
+        for number in range(50):
             run = TRAIN.start(folder, real=real)
-            self.wait(run)
+            self.wait(run, share=0.8**number)
             run.send(signal.SIGKILL)
             status = run.end().status
             hit = self.when != "as it saves" or (folder / BESIDE).exists()

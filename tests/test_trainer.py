@@ -630,3 +630,11 @@ def test_weights_that_are_no_numbers_are_not_saved_though_the_loss_was_one():
     with pytest.raises(TrainingDiverged, match="epoch 2"):
         trainer.train(save, save_every=1)
     assert saved[-1] == (1, 1)
+
+
+def test_batches_are_made_ahead_where_the_step_leaves_the_cpu_free(monkeypatch):
+    trainer = build()
+    monkeypatch.setattr(trainer_module, "prefetch", lambda batches: "ahead")
+    assert trainer.coming() != "ahead"
+    trainer.device = torch.device("cuda")
+    assert trainer.coming() == "ahead"
