@@ -10,29 +10,18 @@ import torch.nn.functional as F
 
 from benchmarks.measuring import multiply_adds
 from going_modular import multihead_self_attention
-from going_modular.config import ViTConfig
+from going_modular.config import ViTConfig, count_parameters
 from going_modular.vit import ViT
 
 __all__ = [
     "activation_bytes",
     "model_bytes",
-    "parameters",
     "saved_bytes",
     "saved_per_image",
     "step_flops",
 ]
 
 FULL = 4  # bytes of a number in fp32
-
-
-def parameters(c: ViTConfig) -> int:
-    """Numbers that are learned. Source: the shapes in Equations 1 to 8."""
-    D, M = c.embedding_dim, c.mlp_size
-    embedding = c.patch_dim * D + D + D + c.num_tokens * D
-    attention = 3 * D * D + 3 * D + D * D + D
-    mlp = D * M + M + M * D + D
-    head = D * c.num_classes + c.num_classes
-    return embedding + c.depth * (4 * D + attention + mlp) + 2 * D + head
 
 
 def model_bytes(c: ViTConfig, dtype: torch.dtype) -> int:
@@ -44,7 +33,7 @@ def model_bytes(c: ViTConfig, dtype: torch.dtype) -> int:
     D, M = c.embedding_dim, c.mlp_size
     copied = c.depth * (4 * D * D + 2 * D * M) + D * c.num_classes
     copies = copied * dtype.itemsize if dtype != torch.float32 else 0
-    return 4 * FULL * parameters(c) + copies
+    return 4 * FULL * sum(count_parameters(c).values()) + copies
 
 
 def activation_bytes(c: ViTConfig, dtype: torch.dtype) -> int:

@@ -23,6 +23,7 @@ from pathlib import Path
 import matplotlib
 import torch
 
+from benchmarks.command import run_command
 from benchmarks.growth_figure import LABELS, plot_growth
 from benchmarks.measuring import (
     PRECISIONS,
@@ -169,12 +170,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        run(parse(argv))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run_command(parse, run, argv)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.command import run_command
 from benchmarks.counting import (
     activation_bytes,
     model_bytes,
-    parameters,
     saved_per_image,
     step_flops,
 )
@@ -41,7 +41,7 @@ from benchmarks.measuring import (
     peak_memory,
     train_call,
 )
-from going_modular.config import ViTConfig
+from going_modular.config import ViTConfig, count_parameters
 from going_modular.settings import one_line_parser
 from going_modular.utils import InputError, set_seeds
 from going_modular.vit import ViT
@@ -93,7 +93,7 @@ def row(name: str, args: argparse.Namespace) -> dict:
     hours = step_flops(c) * IMAGENET * args.epochs / (args.tflops * 1e12) / 3600
     return {
         "model": name,
-        "parameters": parameters(c),
+        "parameters": sum(count_parameters(c).values()),
         "model_bytes": model,
         "activation_bytes": image,
         "one_device_bytes": {n: model + n * image for n in args.batch},
@@ -181,12 +181,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        run(parse(argv))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run_command(parse, run, argv)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from torchvision.datasets import ImageFolder
 import train
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.photo_folders import class_folders, read_classes
-from going_modular.prefetch import prefetch
 from going_modular.settings import TrainingSettings
 
 __all__ = ["contenders", "our_batches", "plain_loader", "read"]
@@ -76,9 +75,7 @@ def contenders(
         "in memory": lambda: held,
     }
     calls = {
-        f"ours, {name}": lambda get=get: count(
-            prefetch(our_batches(get(), settings)), image_size
-        )
+        f"ours, {name}": lambda get=get: count(our_batches(get(), settings), image_size)
         for name, get in read_again.items()
     }
     for workers in WORKERS:

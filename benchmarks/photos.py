@@ -28,6 +28,7 @@ from pathlib import Path
 import torch
 
 import train
+from benchmarks.command import run_command
 from benchmarks.measuring import describe, markdown_table, spread, take_turns
 from benchmarks.photo_contenders import contenders, our_batches, read
 from going_modular.data_setup import Batches
@@ -134,12 +135,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        run(parse(argv))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run_command(parse, run, argv)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ import torch
 from matplotlib.figure import Figure
 
 import train
+from benchmarks.command import run_command
 from benchmarks.recipe_contenders import CommonRecipe, PaperRecipe
-from going_modular.engine import TrainingDiverged
 from going_modular.helper_functions import COLOURS, use_style
 from going_modular.settings import one_line_parser
 from going_modular.signals import Stopped
@@ -133,13 +133,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     try:
-        run(parse(argv))
-    except (InputError, TrainingDiverged) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return run_command(parse, run, argv)
     except Stopped as stopped:
         return 128 + stopped.number
-    return 0
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.command import run_command
 from benchmarks.contenders import PEERS, build_contenders, greatest_difference
 from benchmarks.measuring import (
     PRECISIONS,
@@ -188,12 +189,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        run(parse(argv))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run_command(parse, run, argv)
 
 
 if __name__ == "__main__":

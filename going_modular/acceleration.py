@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from going_modular.data_setup import Batches
-from going_modular.processes import Processes
+from going_modular.processes import ALONE, Processes
 from going_modular.settings import PRECISIONS, TrainingSettings
-from going_modular.steps import ALONE, gradient_step
+from going_modular.steps import gradient_step
 
 __all__ = ["choose_computation", "first_batch", "has_bf16", "seconds_per_step"]
 

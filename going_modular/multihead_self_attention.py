@@ -67,7 +67,7 @@ class MultiheadSelfAttention(nn.Module):
         """
         qkv = self.qkv(z).unflatten(-1, (3, self.num_heads, -1))  # (B, T, 3, nh, dh)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, dh)
-        # On a CPU the fused function is the slower one in half precision.
+        # In bfloat16 on a CPU the fused function is the slower one.
         explicit = q.device.type == "cpu" and q.dtype == bfloat16
         if return_attention or explicit:
             sa, attention = attention_with_weights(q, k, v)

@@ -19,6 +19,7 @@ from going_modular.engine import evaluate, predict_logits
 from going_modular.utils import InputError, choose_device
 
 __all__ = [
+    "ALONE",
     "Processes",
     "lost_another",
     "says_first",
@@ -123,6 +124,9 @@ class Processes:
     def whole_model(self, model: nn.Module) -> nn.Module | None:
         """The model with all its tensors whole, in the first process."""
         return model
+
+
+ALONE = Processes()
 
 
 def start_processes(device: str = "auto", sharded: bool = False) -> Processes:

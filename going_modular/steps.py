@@ -6,11 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from going_modular.processes import Processes
+from going_modular.processes import ALONE, Processes
 
 __all__ = ["gradient_step"]
-
-ALONE = Processes()
 
 
 def gradient_step(

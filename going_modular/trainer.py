@@ -16,10 +16,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from going_modular.data_setup import Batches
 from going_modular.engine import RESULT_COLUMNS, TrainingDiverged
 from going_modular.prefetch import prefetch
-from going_modular.processes import Processes
+from going_modular.processes import ALONE, Processes
 from going_modular.shares import PADDING
 from going_modular.signals import Stopped, StopSignals
-from going_modular.steps import ALONE, gradient_step
+from going_modular.steps import gradient_step
 from going_modular.sums import Sums
 
 __all__ = ["Trainer"]

@@ -13,7 +13,7 @@ from going_modular.helper_functions import (
     plot_loss_curves,
     use_style,
 )
-from going_modular.processes import Processes
+from going_modular.processes import ALONE, Processes
 from going_modular.progress import Progress, print_table
 from going_modular.results import write_results
 from going_modular.run_log import EpochFiles, StepLines, TensorBoard, global_step
@@ -27,7 +27,6 @@ from going_modular.runs import (
     hold_output,
 )
 from going_modular.settings import TrainingSettings
-from going_modular.steps import ALONE
 from going_modular.trainer import Trainer
 from going_modular.utils import describe_machine
 from going_modular.vit import ViT

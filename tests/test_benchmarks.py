@@ -19,19 +19,12 @@ from benchmarks.measuring import (
     train_call,
 )
 from going_modular.config import ViTConfig
+from going_modular.toy import toy_config
 from going_modular.utils import InputError
 from going_modular.vit import ViT
 
 CPU = torch.device("cpu")
-TOY = ViTConfig(
-    image_size=40,
-    patch_size=8,
-    embedding_dim=44,
-    num_heads=4,
-    mlp_size=176,
-    depth=3,
-    num_classes=10,
-)
+TOY = toy_config(depth=3)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +171,9 @@ def test_growth_runs_and_draws(tmp_path, capsys):
     assert growth.main([*small.split(), str(picture), "--json", str(table)]) == 0
     rows = json.loads(table.read_text())["rows"]
     assert len(rows) == 4 * len(growth.FACTORS)
+    with FlopCounterMode(display=False) as counter:
+        ViT(ViTConfig.from_variant("Ti/16", 32))(torch.zeros(1, 3, 32, 32))
+    assert 2 * rows[2]["multiply_adds"] == counter.get_total_flops()
     for row in rows:
         # What is expected follows from the common model and the formula alone.
         ratio = rows[2]["multiply_adds"] / row["multiply_adds"]

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import explain
 import predict
 import train
 import train_transferlearning
-from going_modular.config import ViTConfig
+from going_modular.config import ViTConfig, count_parameters
 from going_modular.vit import ViT
 
 README = (ROOT / "README.md").read_text()
@@ -46,6 +47,13 @@ def workspace(tmp_path_factory):
             )
     Image.new("RGB", (80, 40), (9, 200, 9)).save(folder / "photo.jpg")
     return folder
+
+
+def test_the_run_that_is_shown_has_the_default_models_parameters():
+    plan, _ = train.make_plan(train.parse([]))
+    config = replace(plan.model, in_channels=1, num_classes=10)
+    count = sum(count_parameters(config).values())
+    assert f"parameters     {count:,}\n" in README
 
 
 @pytest.mark.parametrize("command", TRAIN_COMMANDS)
