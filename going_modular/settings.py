@@ -81,6 +81,7 @@ class TrainingSettings:
         require_positive_integer("epochs", self.epochs)
         require_positive_integer("batch_size", self.batch_size)
         require_positive_integer("accumulate", self.accumulate)
+        self.require("batch_size", self.batch_size < 2**63, "below 2^63")
         most = self.accumulate <= self.batch_size
         self.require("accumulate", most, f"at most batch_size {self.batch_size}")
         self.require("average", 0 <= self.average < 1, "in [0, 1)")

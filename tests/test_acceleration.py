@@ -6,6 +6,7 @@ from torch import nn
 
 from going_modular import acceleration
 from going_modular.acceleration import choose_computation, seconds_per_step
+from going_modular.processes import Processes
 from going_modular.settings import TrainingSettings
 from going_modular.toy import toy_config, toy_images
 from going_modular.vit import ViT
@@ -100,3 +101,21 @@ def test_choices_are_settings_that_choose_the_same_again(model, measured):
     settings = choose(model, precision="fp32", compile="no")
     again = choose_computation(settings, model, toy_images(), 10**9)
     assert again == settings and measured[0] == []
+
+
+@pytest.mark.parametrize("compiled", ["yes", "no"])
+def test_another_process_takes_the_firsts_choice_and_measures_nothing(
+    model, measured, compiled
+):
+    firsts = TrainingSettings(precision="bf16", compile=compiled)
+
+    class Second(Processes):
+        rank, count = 1, 2
+
+        def agree(self, choice):
+            return firsts
+
+    settings = TrainingSettings()
+    chosen = choose_computation(settings, model, toy_images(), 10, Second())
+    assert chosen == firsts and measured[0] == []
+    assert (model._compiled_call_impl is not None) == (compiled == "yes")
