@@ -16,11 +16,12 @@ import torch
 
 from going_modular.acceleration import choose_computation, first_batch
 from going_modular.config import ViTConfig
-from going_modular.data_setup import Batches, ImageSet
+from going_modular.data_setup import Batches, ImageSet, normalise
 from going_modular.data_sources import SOURCES, load_data
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.processes import Processes
 from going_modular.progress import print_table
+from going_modular.reused_memory import reusing_memory
 from going_modular.runs import check_output, choose_output, read_unfinished
 from going_modular.script_ends import run_script
 from going_modular.settings import (
@@ -171,7 +172,8 @@ def make_batches(
         train_set,
         settings.batch_size,
         shuffle=True,
-        augment=settings.make_augmentation(),
+        **settings.augmentations(train_set.images),
+        transform=reusing_memory(normalise),
         seed=settings.seed,
         device=device,
     )

@@ -78,6 +78,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, positions: Tensor) -> Tensor:
+        """(B, C, H, W) images; copied whole, for photos quicker than `images[...]`."""
+        return torch.cat([self.images[i : i + 1] for i in positions.tolist()])
+
     def subset(self, indices) -> "ImageSet":
         """The examples at these positions, in this order."""
         return ImageSet(self.images[indices], self.labels[indices], self.class_names)
@@ -103,20 +107,23 @@ def load_builtin() -> tuple[ImageSet, ImageSet]:
     )
 
 # %% ../notebooks/01_data.ipynb #1c530d2c
-def normalise(images: Tensor, mean=(0.5,), std=(0.5,)) -> Tensor:
+def normalise(
+    images: Tensor, mean=(0.5,), std=(0.5,), out: Tensor | None = None
+) -> Tensor:
     """Turn bytes 0..255 into floats, as (x / 255 - mean) / std.
 
     Args:
         images: (B, C, H, W) or (C, H, W) uint8.
         mean, std: One number for all channels, or one for each. The defaults give
             -1..1, as the official code's `value_range(-1, 1)`.
+        out: Floats of the same shape to write into; new ones by default.
     """
     mean, std = (
         torch.tensor(values, device=images.device).view(-1, 1, 1)  # (1 or C, 1, 1)
         for values in (mean, std)
     )
-    floats = images.to(torch.float32, copy=True)  # changed in place: memory is slow
-    return floats.div_(255 * std).sub_(mean / std)
+    floats = torch.empty_like(images, dtype=torch.float32) if out is None else out
+    return floats.copy_(images).div_(255 * std).sub_(mean / std)
 
 # %% ../notebooks/01_data.ipynb #bd793ba9
 def random_windows(
@@ -195,6 +202,7 @@ class Batches:
         batch_size: Images in a batch.
         shuffle: Visit the images in a new random order each epoch.
         augment: Called with the normalised images and a random generator.
+        augment_bytes: Called in the same way with the images before that, as uint8.
         transform: Turns (B, C, H, W) uint8 images into floats.
         seed: Decides order and augmentation.
         device: Where the batches are made.
@@ -206,6 +214,7 @@ class Batches:
     batch_size: int
     shuffle: bool = False
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    augment_bytes: Callable[[Tensor, torch.Generator], Tensor] | None = None
     transform: Callable[[Tensor], Tensor] = normalise
     seed: int = 0
     device: str | torch.device = "cpu"
@@ -230,8 +239,15 @@ class Batches:
 
     def make(self, chosen: Tensor, place: int) -> tuple[Tensor, Tensor]:
         """The batch of the chosen images, which has this place in the epoch."""
-        images = self.transform(self.data.images[chosen].to(self.device))
-        if self.augment is not None:
-            stream = random_stream(self.seed, self.epoch, place)
-            images = self.augment(images, stream)
+        images = self.prepare(self.data.take(chosen), place)
         return images, self.data.labels[chosen].to(self.device)
+
+    def prepare(self, images: Tensor, place: int, **share) -> Tensor:
+        """Floats of a batch's bytes; `share` says which they are, where not all."""
+        stream = random_stream(self.seed, self.epoch, place)
+        if self.augment_bytes is not None:
+            images = self.augment_bytes(images, stream, **share)
+        images = self.transform(images.to(self.device))
+        if self.augment is not None:
+            images = self.augment(images, stream, **share)
+        return images

@@ -33,7 +33,7 @@ def cached_photos(
         paths: The photos' files. One that has changed since is decoded again.
         image_size: Side of the squares that they become.
         decode: Fills an (n, 3, image_size, image_size) uint8 array, and says which
-            places it could not fill, and why.
+            places it could not fill, and why. The file holds the channels last.
 
     Returns:
         (n, 3, image_size, image_size) uint8 images, and what `decode` said. With gaps
@@ -42,7 +42,7 @@ def cached_photos(
     Raises:
         InputError: The cache cannot be written.
     """
-    shape = (len(paths), 3, image_size, image_size)
+    shape = (len(paths), image_size, image_size, 3)
     name = fingerprint(paths, image_size)
     array, notes = folder / f"{name}.npy", folder / f"{name}.json"
     try:
@@ -64,6 +64,7 @@ def cached_photos(
             f"cannot use the cache {folder} ({why}): choose another --cache, or none"
         ) from None
     print(f"photos from {array} ({array.stat().st_size / 1e6:,.0f} MB)")
+    images = images.transpose(0, 3, 1, 2)  # (n, 3, image_size, image_size)
     return torch.from_numpy(images), bad
 
 
@@ -87,7 +88,7 @@ def write_array(path: Path, shape: tuple[int, ...], decode, notes: Path) -> None
         if hasattr(os, "posix_fallocate"):  # a full disk is an error here, not a crash
             with open(beside, "rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, beside.stat().st_size)
-        bad.update(decode(images))
+        bad.update(decode(images.transpose(0, 3, 1, 2)))  # (n, 3, H, W)
         images.flush()
 
     bad: dict[int, str] = {}

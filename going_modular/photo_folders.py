@@ -161,7 +161,8 @@ def read_photos(
 ) -> tuple[Tensor, dict[int, str]]:
     """The photos, (n, 3, image_size, image_size), and which places have none and why.
 
-    Images are of use only where none is missing.
+    Images are of use only where none is missing. The three bytes of a pixel lie side by
+    side in memory, as in decoded files.
     """
 
     def decode(images: np.ndarray) -> dict[int, str]:
@@ -170,7 +171,8 @@ def read_photos(
     if cache is not None:
         return cached_photos(cache, paths, image_size, decode)
     check_memory(len(paths), image_size)
-    images = np.empty((len(paths), 3, image_size, image_size), np.uint8)
+    images = np.empty((len(paths), image_size, image_size, 3), np.uint8)
+    images = images.transpose(0, 3, 1, 2)  # (n, 3, image_size, image_size)
     return torch.from_numpy(images), decode(images)  # which writes into them
 
 

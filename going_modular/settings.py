@@ -9,9 +9,11 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from going_modular.config import ViTConfig, require_positive_integer
 from going_modular.data_setup import random_crop_and_flip
+from going_modular.photo_crops import random_crop_and_flip_bytes
 from going_modular.processes import says_first
 from going_modular.utils import InputError
 
@@ -27,6 +29,7 @@ __all__ = [
     "run_options",
 ]
 
+BYTES_FROM = 48  # pixels a side, from which cropping bytes is faster
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -107,14 +110,21 @@ class TrainingSettings:
         """Number format of the forward pass."""
         return PRECISIONS.get(self.precision, torch.float32)
 
-    def make_augmentation(self) -> Callable | None:
-        """The function that `augment` names, for `Batches`; None for "none"."""
+    def augmentations(self, images: Tensor) -> dict[str, Callable]:
+        """The arguments for `Batches` of such images that `augment` names.
+
+        Photos are cropped as bytes, small images as floats, whichever is faster.
+        """
         if self.augment == "none":
-            return None
-        flip = self.augment == "crop"
-        return lambda images, generator, **share: random_crop_and_flip(
-            images, self.crop_area, generator, flip, **share
-        )
+            return {}
+        photos = images.shape[-1] >= BYTES_FROM
+        crop = random_crop_and_flip_bytes if photos else random_crop_and_flip
+
+        def augment(images: Tensor, generator: torch.Generator, **share) -> Tensor:
+            flip = self.augment == "crop"
+            return crop(images, self.crop_area, generator, flip, **share)
+
+        return {"augment_bytes" if photos else "augment": augment}
 
     def require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:

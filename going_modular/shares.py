@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from going_modular.data_setup import Batches, random_stream
+from going_modular.data_setup import Batches
 
 __all__ = ["PADDING", "Shares"]
 
@@ -26,7 +26,7 @@ class Shares(Batches):
         rank: Which part, from 0.
         count: How many parts.
 
-    `augment` is also called with the `start` and `of` of `random_crop_and_flip`.
+    Augmentation is also called with the `start` and `of` of `random_crop_and_flip`.
     """
 
     rank: int = 0
@@ -41,10 +41,8 @@ class Shares(Batches):
         labels[: len(own)] = self.data.labels[own]
         if not len(own):
             start, own = 0, chosen[:1]  # something to compute with
-        images = self.transform(self.data.images[own].to(self.device))
-        if self.augment is not None:
-            stream = random_stream(self.seed, self.epoch, place)
-            images = self.augment(images, stream, start=start, of=len(chosen))
+        share = dict(start=start, of=len(chosen))
+        images = self.prepare(self.data.take(own), place, **share)
         if len(own) < size:
             rows = torch.arange(size, device=images.device).clamp(max=len(own) - 1)
             images = images[rows]  # (B / count, C, H, W)

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from going_modular.data_setup import Batches, ImageSet, normalise
 from going_modular.few_shot import compute_features
 from going_modular.optimization import build_schedule
+from going_modular.reused_memory import reusing_memory
 from going_modular.settings import TRAINING_FIELDS, TrainingSettings
 from going_modular.utils import InputError
 from going_modular.vit import ViT
@@ -122,7 +123,7 @@ def set_up(
     of one matrix product.
     """
     settings, trained = plan.training, model
-    transform = normaliser(model)
+    transform = reusing_memory(normaliser(model))
     if plan.mode == "linear":
         trained, transform = model.head, torch.Tensor.float
         train_set, test_set = (
@@ -133,7 +134,7 @@ def set_up(
         train_set,
         settings.batch_size,
         shuffle=True,
-        augment=settings.make_augmentation(),
+        **settings.augmentations(train_set.images),
         transform=transform,
         seed=settings.seed,
         device=device,

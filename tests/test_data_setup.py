@@ -19,6 +19,7 @@ from going_modular.data_setup import (
     load_photo,
     normalise,
     random_crop_and_flip,
+    random_stream,
     random_windows,
     square_tensor,
 )
@@ -344,6 +345,35 @@ def test_augmentation_gets_normalised_images(numbered):
     got = []
     list(Batches(numbered, 10, augment=lambda x, generator: got.append(x) or x))
     check_close(got[0], normalise(numbered.images), 0)
+
+
+def test_augmentation_of_bytes_comes_before_normalising(numbered):
+    got = []
+
+    def invert(images, generator):
+        got.append(images)
+        return 255 - images
+
+    def add_noise(images, generator):
+        return images + torch.rand(len(images), 1, 1, 1, generator=generator)
+
+    ((images, _),) = Batches(numbered, 10, augment_bytes=invert, augment=add_noise)
+    assert torch.equal(got[0], numbered.images) and got[0].dtype == torch.uint8
+    stream = random_stream(0, 0, 0)  # seed, epoch, batch
+    check_close(images, add_noise(normalise(255 - numbered.images), stream), 0)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_images_are_taken_in_any_order_and_keep_that_of_their_memory(order):
+    photos = torch.stack([load_photo(name, 16) for name in PHOTOS])
+    photos = photos.to(memory_format=order)  # (4, 3, 16, 16)
+    data = ImageSet(photos, torch.arange(4), PHOTOS)
+    places = torch.tensor([2, 0, 2])
+    taken = data.take(places)
+    assert torch.equal(taken, photos[places])
+    assert taken.stride() == photos.stride()
+    taken.zero_()
+    assert photos.any()  # copies
 
 
 @pytest.mark.parametrize("size", [0, -8])

@@ -54,6 +54,14 @@ def test_second_reading_decodes_nothing_and_gives_the_same(photos, tmp_path, dec
     assert same(without, first) and same(without, second)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_bytes_of_a_pixel_lie_side_by_side(photos, tmp_path, kept):
+    cache = tmp_path / "cache" if kept else None
+    for part in load_folder(photos, 8, cache=cache):
+        assert part.images.shape[1:] == (3, 8, 8)
+        assert part.images.stride() == (192, 1, 24, 3)
+
+
 def test_another_size_or_a_changed_photo_is_decoded_anew(photos, tmp_path, decoded):
     cache = tmp_path / "cache"
     load_folder(photos, 8, cache=cache)

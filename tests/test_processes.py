@@ -43,6 +43,7 @@ from going_modular.data_setup import (
 from going_modular.data_sources import load_digits
 from going_modular.engine import evaluate
 from going_modular.many_processes import ManyProcesses, device_kind
+from going_modular.photo_crops import random_crop_and_flip_bytes
 from going_modular.processes import Processes, start_processes
 from going_modular.results import read_results
 from going_modular.runs import CHECKPOINT, FILES
@@ -238,11 +239,17 @@ def crop(images, generator, **share):
     return random_crop_and_flip(images, 0.3, generator, flip=True, **share)
 
 
+def crop_bytes(images, generator, **share):
+    return random_crop_and_flip_bytes(images, 0.3, generator, flip=True, **share)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize("augment", [None, crop])
+@pytest.mark.parametrize(
+    "augment", [{}, {"augment": crop}, {"augment_bytes": crop_bytes}]
+)
 def test_shares_together_are_the_batch_and_of_one_length(count, augment):
     """12 images in batches of 5: the last one has 2, fewer than some processes are."""
-    about = dict(shuffle=True, augment=augment, seed=3, epoch=2)
+    about = dict(shuffle=True, **augment, seed=3, epoch=2)
     whole = list(Batches(toy_set(12), 5, **about))
     shares = [
         list(Shares(toy_set(12), 5, **about, rank=rank, count=count))
@@ -256,7 +263,7 @@ def test_shares_together_are_the_batch_and_of_one_length(count, augment):
         x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         check_same(y[y != PADDING], labels)
         torch.testing.assert_close(x[y != PADDING], images)
-        if augment is None:
+        if "augment" not in augment:
             check_same(x[y != PADDING], images)
 
 
