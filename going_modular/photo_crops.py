@@ -22,6 +22,7 @@ def random_crop_and_flip_bytes(
     flip: bool = True,
     start: int = 0,
     of: int | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Do what `data_setup.random_crop_and_flip` does, with bytes.
 
@@ -29,6 +30,7 @@ def random_crop_and_flip_bytes(
         images: (B, C, H, W) uint8 on the CPU. Fastest where the channels of a pixel
             lie side by side in memory, as in photos that `photo_folders` reads.
         min_area, generator, flip, start, of: As there; the random numbers are the same.
+        out: (B, C, H, W) uint8 to write into; it may be the images themselves.
 
     Returns:
         (B, C, H, W) uint8, rounded to the nearest.
@@ -38,7 +40,7 @@ def random_crop_and_flip_bytes(
     windows = windows[start : start + len(images)]  # (B, 2, 3)
     mirrored = (windows[:, 0, 0] < 0).tolist()
     boxes = pixel_boxes(windows, size).tolist()
-    crops = torch.empty_like(images)
+    crops = torch.empty_like(images) if out is None else out
     for place, (left, top, width, height) in enumerate(boxes):
         image = images[place : place + 1]  # (1, C, H, W)
         part = image[..., top : top + height, left : left + width]

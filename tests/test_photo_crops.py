@@ -7,6 +7,8 @@ from PIL import Image
 
 from going_modular.checks import check_close
 from going_modular.data_setup import (
+    Batches,
+    ImageSet,
     load_photo,
     normalise,
     random_crop_and_flip,
@@ -89,6 +91,25 @@ def test_all_of_an_image_is_the_image_or_its_mirror():
     crops = random_crop_and_flip_bytes(images, 1.0, seeded(2))
     assert torch.equal(crops[~mirrored], images[~mirrored])
     assert torch.equal(crops[mirrored], images[mirrored].flip(-1))
+
+
+def test_crops_may_be_written_over_the_images():
+    images = photos()
+    expected = random_crop_and_flip_bytes(images, 0.1, seeded(4))
+    other = torch.empty_like(images)
+    assert random_crop_and_flip_bytes(images, 0.1, seeded(4), out=other) is other
+    assert torch.equal(other, expected)
+    assert torch.equal(images, photos())
+    assert random_crop_and_flip_bytes(images, 0.1, seeded(4), out=images) is images
+    assert torch.equal(images, expected)
+
+
+def test_an_epoch_of_crops_leaves_the_set_as_it_was():
+    data = ImageSet(photos(), torch.arange(20), tuple("abcdefghijklmnopqrst"))
+    options = TrainingSettings().augmentations(data.images)
+    for images, _ in Batches(data, 6, **options):
+        assert images.isfinite().all()
+    assert torch.equal(data.images, photos())
 
 
 def test_memory_order_changes_no_byte():
