@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PHOTOS', 'FASHION_CLASSES', 'load_photo', 'square_tensor', 'ImageSet', 'load_builtin', 'normalise', 'random_windows',
-           'random_crop_and_flip', 'random_stream', 'Batches']
+           'stretch_windows', 'random_crop_and_flip', 'random_stream', 'Batches']
 
 # %% ../notebooks/01_data.ipynb #f9947483
 import io
@@ -152,6 +152,12 @@ def random_windows(
     return windows
 
 # %% ../notebooks/01_data.ipynb #41a7b781
+def stretch_windows(images: Tensor, windows: Tensor) -> Tensor:
+    """(B, C, H, W): what each of (B, 2, 3) windows shows, as large as the image."""
+    grid = F.affine_grid(windows.to(images), images.shape, align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
 def random_crop_and_flip(
     images: Tensor,
     min_area: float = 0.05,
@@ -159,6 +165,7 @@ def random_crop_and_flip(
     flip: bool = True,
     start: int = 0,
     of: int | None = None,
+    stretch: Callable[[Tensor, Tensor], Tensor] = stretch_windows,
 ) -> Tensor:
     """Show each image through a random window, stretched back to the image's size.
 
@@ -169,6 +176,7 @@ def random_crop_and_flip(
         flip: Mirror half of the images.
         start, of: The images are those from `start` on in a batch of `of`, and look
             through the same windows as in the whole batch.
+        stretch: Called with the images and their windows.
 
     Returns:
         (B, C, H, W) floats.
@@ -176,11 +184,10 @@ def random_crop_and_flip(
     Source: the "inception crop" of the official code's pre-training, 5 to 100 %.
     """
     windows = random_windows(of or len(images), min_area, generator)
-    windows = windows[start : start + len(images)].to(images)  # (B, 2, 3)
+    windows = windows[start : start + len(images)]  # (B, 2, 3)
     if not flip:
         windows[:, 0, 0].abs_()
-    grid = F.affine_grid(windows, images.shape, align_corners=False)  # (B, H, W, 2)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return stretch(images, windows)
 
 # %% ../notebooks/01_data.ipynb #97bffeae
 def random_stream(*key: int) -> torch.Generator:

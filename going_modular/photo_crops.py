@@ -1,43 +1,30 @@
 """Random crops of photos as bytes: at 224 pixels, over four times as fast as floats.
 
-`data_setup.random_crop_and_flip` stretches the windows of a whole batch in one call,
-which suits small images. For photos it is quicker to cut each window out where whole
-pixels end, and to leave it bytes until it is stretched: the same windows, within half a
-pixel.
+`data_setup.stretch_windows` stretches the windows of a whole batch in one call, which
+suits small images. For photos it is quicker to cut each window out where whole pixels
+end, and to leave it bytes until it is stretched: the same windows, within half a pixel.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from going_modular.data_setup import random_windows
-
-__all__ = ["pixel_boxes", "random_crop_and_flip_bytes"]
+__all__ = ["pixel_boxes", "stretch_bytes"]
 
 
-def random_crop_and_flip_bytes(
-    images: Tensor,
-    min_area: float = 0.05,
-    generator: torch.Generator | None = None,
-    flip: bool = True,
-    start: int = 0,
-    of: int | None = None,
-    out: Tensor | None = None,
-) -> Tensor:
-    """Do what `data_setup.random_crop_and_flip` does, with bytes.
+def stretch_bytes(images: Tensor, windows: Tensor, out: Tensor | None = None) -> Tensor:
+    """Do what `data_setup.stretch_windows` does, with bytes.
 
     Args:
         images: (B, C, H, W) uint8 on the CPU. Fastest where the channels of a pixel
             lie side by side in memory, as in photos that `photo_folders` reads.
-        min_area, generator, flip, start, of: As there; the random numbers are the same.
+        windows: (B, 2, 3), as `data_setup.random_windows` gives them.
         out: (B, C, H, W) uint8 to write into; it may be the images themselves.
 
     Returns:
         (B, C, H, W) uint8, rounded to the nearest.
     """
     size = torch.tensor(images.shape[:1:-1])  # (2,): width and height
-    windows = random_windows(of or len(images), min_area, generator)
-    windows = windows[start : start + len(images)]  # (B, 2, 3)
     mirrored = (windows[:, 0, 0] < 0).tolist()
     boxes = pixel_boxes(windows, size).tolist()
     crops = torch.empty_like(images) if out is None else out
@@ -45,7 +32,7 @@ def random_crop_and_flip_bytes(
         image = images[place : place + 1]  # (1, C, H, W)
         part = image[..., top : top + height, left : left + width]
         crop = F.interpolate(part, tuple(images.shape[2:]), mode="bilinear")
-        crops[place] = (crop.flip(-1) if flip and mirrored[place] else crop)[0]
+        crops[place] = (crop.flip(-1) if mirrored[place] else crop)[0]
     return crops
 
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from going_modular.config import ViTConfig, require_positive_integer
 from going_modular.data_setup import random_crop_and_flip
-from going_modular.photo_crops import random_crop_and_flip_bytes
+from going_modular.photo_crops import stretch_bytes
 from going_modular.processes import says_first
 from going_modular.utils import InputError
 
@@ -122,11 +123,12 @@ class TrainingSettings:
         photos = images.shape[-1] >= BYTES_FROM
 
         def augment(images: Tensor, generator: torch.Generator, **share) -> Tensor:
-            share |= dict(generator=generator, flip=self.augment == "crop")
-            share |= dict(min_area=self.crop_area)
             if photos:
-                return random_crop_and_flip_bytes(images, out=images, **share)
-            return random_crop_and_flip(images, **share)
+                share["stretch"] = partial(stretch_bytes, out=images)
+            flip = self.augment == "crop"
+            return random_crop_and_flip(
+                images, self.crop_area, generator, flip, **share
+            )
 
         return {"augment_bytes" if photos else "augment": augment}
 

@@ -1,5 +1,7 @@
 """Photos cropped as bytes look as photos cropped as floats do."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,13 @@ from going_modular.data_setup import (
     random_crop_and_flip,
     random_windows,
 )
-from going_modular.photo_crops import pixel_boxes, random_crop_and_flip_bytes
+from going_modular.photo_crops import pixel_boxes, stretch_bytes
 from going_modular.settings import TrainingSettings
+
+
+def random_crop_and_flip_bytes(*args, out=None, **options) -> torch.Tensor:
+    stretch = partial(stretch_bytes, out=out)
+    return random_crop_and_flip(*args, **options, stretch=stretch)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

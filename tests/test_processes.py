@@ -43,7 +43,7 @@ from going_modular.data_setup import (
 from going_modular.data_sources import load_digits
 from going_modular.engine import evaluate
 from going_modular.many_processes import ManyProcesses, device_kind
-from going_modular.photo_crops import random_crop_and_flip_bytes
+from going_modular.photo_crops import stretch_bytes
 from going_modular.processes import Processes, start_processes
 from going_modular.results import read_results
 from going_modular.runs import CHECKPOINT, FILES
@@ -240,7 +240,7 @@ def crop(images, generator, **share):
 
 
 def crop_bytes(images, generator, **share):
-    return random_crop_and_flip_bytes(images, 0.3, generator, flip=True, **share)
+    return crop(images, generator, **share, stretch=stretch_bytes)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
