@@ -58,9 +58,9 @@ class Notebook:
         return self.cell(number).locator(".jp-OutputArea").inner_text()
 
     def check_state_in_python(self, expected: dict):
-        """Python hears a tenth of a second after the screen, or later if all is busy."""
+        """Python hears of what is done on the screen a moment later."""
         deadline = time.monotonic() + 20
-        while (state := json.loads(self.run(1).strip().splitlines()[-1])) != expected:
+        while (state := json.loads(self.run(1).splitlines()[-1])) != expected:
             assert time.monotonic() < deadline, f"{state} instead of {expected}"
 
 
