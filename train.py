@@ -15,14 +15,21 @@ from dataclasses import replace
 import torch
 
 from going_modular.acceleration import choose_computation, first_batch
-from going_modular.config import ViTConfig
+from going_modular.config import VARIANTS, ViTConfig
 from going_modular.data_setup import Batches, ImageSet, normalise
 from going_modular.data_sources import SOURCES, load_data
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.processes import Processes
 from going_modular.progress import print_table
 from going_modular.reused_memory import reusing_memory
-from going_modular.runs import check_output, choose_output, read_unfinished
+from going_modular.runs import (
+    check_output,
+    check_same_settings,
+    choose_output,
+    fits,
+    hold_output,
+    read_unfinished,
+)
 from going_modular.script_ends import run_script
 from going_modular.settings import (
     MODEL_FIELDS,
@@ -93,13 +100,20 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
     expected = ("data", *MODEL_FIELDS, *TRAINING_FIELDS)
     checkpoint = read_unfinished(args.output, expected)
     saved = checkpoint["settings"]
-    changed = [k for k in given if k in saved and given[k] != saved[k]]
-    if changed:
-        raise InputError(
-            "--resume goes on with the settings of the run; it cannot change "
-            + ", ".join(f"{k} from {saved[k]!r} to {given[k]!r}" for k in changed)
-        )
-    return Plan.from_settings(saved), checkpoint
+    if "variant" in given:
+        given = {**sizes_of(given.pop("variant"), saved["image_size"]), **given}
+    check_same_settings(saved, given)
+    with fits(args.output):
+        return Plan.from_settings(saved), checkpoint
+
+
+def sizes_of(variant: str, image_size: int) -> dict:
+    """The model's fields that a variant decides."""
+    try:
+        config = ViTConfig.from_variant(variant, image_size)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return {name: getattr(config, name) for name in ("patch_size", *VARIANTS["B"])}
 
 
 def load_images(
@@ -145,20 +159,22 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     schedule = build_schedule(
         optimizer, steps, round(settings.warmup * steps), settings.decay
     )
-    trainer = train_with_checkpoints(
-        args.output,
-        plan.settings(),
-        model,
-        optimizer,
-        schedule,
-        train_batches,
-        test_batches,
-        settings,
-        checkpoint,
-        **run_options(args),
-        processes=processes,
-    )
-    write_outputs(args.output, model, test_batches, trainer.results, processes)
+    overwrite = args.overwrite or checkpoint is not None
+    with hold_output(args.output, overwrite, processes):
+        trainer = train_with_checkpoints(
+            args.output,
+            plan.settings(),
+            model,
+            optimizer,
+            schedule,
+            train_batches,
+            test_batches,
+            settings,
+            checkpoint,
+            **run_options(args),
+            processes=processes,
+        )
+        write_outputs(args.output, model, test_batches, trainer.results, processes)
     print_summary(args.output, model, train_set, test_set, trainer)
 
 

@@ -20,7 +20,14 @@ from going_modular.image_fitting import fit_set
 from going_modular.pretrained import load_pretrained
 from going_modular.processes import Processes
 from going_modular.progress import print_table
-from going_modular.runs import check_output, choose_output, read_unfinished
+from going_modular.runs import (
+    check_output,
+    check_same_settings,
+    choose_output,
+    fits,
+    hold_output,
+    read_unfinished,
+)
 from going_modular.script_ends import run_script
 from going_modular.settings import (
     TRAINING_FIELDS,
@@ -85,14 +92,10 @@ def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
         given = {**SMOKE, **given}
     if args.resume:
         checkpoint = read_unfinished(args.output, names)
-        saved = checkpoint["settings"]
-        changed = [k for k in given if given[k] != saved.get(k)]
-        if changed:
-            raise InputError(
-                f"--resume goes on with the settings of the run; it cannot change "
-                f"{', '.join(changed)}"
-            )
-        return TransferPlan.from_settings(saved), checkpoint
+        check_same_settings(checkpoint["settings"], given)
+        with fits(args.output):
+            plan = TransferPlan.from_settings(checkpoint["settings"])
+        return plan, checkpoint
     data = given.setdefault("data", "digits")
     mode = given.setdefault("mode", "full")
     photos = PHOTOS if data not in SOURCES and mode == "full" else {}
@@ -147,17 +150,19 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     plan = replace(plan, training=settings)
     print_table(output=args.output, device=processes, **plan.settings())
     print(f"\nweights: {report.summary()}\n")
-    trainer = train_with_checkpoints(
-        args.output,
-        plan.settings(),
-        **vars(parts),
-        training=settings,
-        checkpoint=checkpoint,
-        **run_options(args),
-        processes=processes,
-    )
-    test_batches = processes.share(image_batches(model, test_set, device))
-    write_outputs(args.output, model, test_batches, trainer.results, processes)
+    overwrite = args.overwrite or checkpoint is not None
+    with hold_output(args.output, overwrite, processes):
+        trainer = train_with_checkpoints(
+            args.output,
+            plan.settings(),
+            **vars(parts),
+            training=settings,
+            checkpoint=checkpoint,
+            **run_options(args),
+            processes=processes,
+        )
+        test_batches = processes.share(image_batches(model, test_set, device))
+        write_outputs(args.output, model, test_batches, trainer.results, processes)
     print_summary(args.output, model, train_set, test_set, trainer)
     if args.compare and processes.is_first:
         print("\naccuracy on the test images (%), mean of three draws (lowest-highest)")

@@ -14,21 +14,26 @@ benchmarks/results/capturing.json.
 """
 
 import argparse
-import json
-import statistics
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from benchmarks.command import (
+    RESULTS,
+    check_files,
+    check_positive,
+    run_command,
+    write_json,
+)
+from benchmarks.measuring import spread, take_turns
 from going_modular.attention_capture import capture
 from going_modular.config import ViTConfig
+from going_modular.settings import one_line_parser
 from going_modular.utils import describe_machine, set_seeds
 from going_modular.vit import ViT
 
-OUTPUT = Path(__file__).parent / "results/capturing.json"
 CASES = ("ViT-B/16, batch 1", "ViT-B/16, batch 8", "built-in, batch 256")
 MOST_SECONDS = 60  # for each case: small models get more rounds
 
@@ -46,59 +51,37 @@ def make_case(name: str) -> tuple[ViT, Tensor]:
     return model.eval(), x
 
 
-def seconds_for(call: Callable) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 @torch.no_grad()
 def measure(model: ViT, x: Tensor, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one round to warm up."""
+    """Seconds of each way in each round."""
     ways = {
         "fused": lambda: model(x),
         "explicit": lambda: model(x, return_intermediates=True),
         "capture": lambda: capture(model, x),
     }
-    found = {way: [] for way in ways}
-    stop = None
-    for number in range(-1, rounds):
-        for way, call in ways.items():
-            seconds = seconds_for(call)
-            if number >= 0:
-                found[way].append(seconds)
-        stop = stop or time.perf_counter() + MOST_SECONDS
-        if number >= 2 and time.perf_counter() > stop:
-            break
-    return found
+    return take_turns(ways, rounds, MOST_SECONDS, x.device)
 
 
-def spread(values: list[float]) -> list[float]:
-    """Median, least and greatest."""
-    return [round(f(values), 4) for f in (statistics.median, min, max)]
-
-
-def ratios(found: dict[str, list[float]], other: str) -> list[float]:
+def ratios(found: dict[str, list[float]], other: str) -> tuple[float, float, float]:
     """Capture's time over another way's, round by round: median and range."""
     pairs = zip(found["capture"], found[other], strict=True)
     return spread([mine / theirs for mine, theirs in pairs])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=15,
-        help=f"most rounds of a case, in {MOST_SECONDS} seconds (default: 15)",
-    )
-    parser.add_argument(
-        "--case", choices=CASES, action="append", help="this one only; may be repeated"
-    )
-    args = parser.parse_args()
-    if args.rounds < 1:
-        parser.error(f"--rounds must be a positive integer, not {args.rounds}")
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = one_line_parser(__doc__.split("\n")[0])
+    about = f"most rounds of a case, in {MOST_SECONDS} seconds (15)"
+    parser.add_argument("--rounds", type=int, default=15, help=about)
+    about = "this one only; may be repeated"
+    parser.add_argument("--case", choices=CASES, action="append", help=about)
+    parser.add_argument("--json", type=Path, default=RESULTS / "capturing.json")
+    args = parser.parse_args(argv)
+    check_positive(args, "rounds")
+    check_files(args, "json")
+    return args
 
+
+def run(args: argparse.Namespace) -> None:
     figures = describe_machine()
     print(f"{'':22}{'milliseconds':^27}{'capture / explicit':^21}{'/ fused':^21}")
     print(f"{'':22}{'fused':>8}{'explicit':>10}{'capture':>9}", end="")
@@ -118,10 +101,12 @@ def main() -> None:
         for median, least, most in (to_explicit, to_fused):
             print(f"   {median:.2f} ({least:.2f}-{most:.2f})  ", end="")
         print(flush=True)
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(json.dumps(figures, indent=1) + "\n")
-    print(f"written to {OUTPUT}")
+    write_json(args.json, figures)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(parse, run, argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

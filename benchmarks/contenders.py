@@ -22,37 +22,47 @@ def torchvision_vit(c: ViTConfig) -> nn.Module:
     from torchvision.models import VisionTransformer
 
     sizes = (c.image_size, c.patch_size, c.depth, c.num_heads, c.embedding_dim)
-    return VisionTransformer(*sizes, c.mlp_size, num_classes=c.num_classes)
+    head = dict(num_classes=c.num_classes, representation_size=c.representation_size)
+    return VisionTransformer(*sizes, c.mlp_size, **head)
 
 
-def timm_vit(c: ViTConfig) -> nn.Module:
+def timm_vit(c: ViTConfig, **options) -> nn.Module:
     from timm.models.vision_transformer import VisionTransformer
 
+    options = {"num_classes": c.num_classes, **options}
     return VisionTransformer(
         img_size=c.image_size,
         patch_size=c.patch_size,
+        in_chans=c.in_channels,
         embed_dim=c.embedding_dim,
         depth=c.depth,
         num_heads=c.num_heads,
         mlp_ratio=c.mlp_size / c.embedding_dim,
-        num_classes=c.num_classes,
+        **options,
     )
 
 
-def transformers_vit(c: ViTConfig) -> nn.Module:
+def transformers_config(c: ViTConfig, **options):
     import transformers
 
-    config = transformers.ViTConfig(
+    return transformers.ViTConfig(
         image_size=c.image_size,
         patch_size=c.patch_size,
+        num_channels=c.in_channels,
         hidden_size=c.embedding_dim,
         num_hidden_layers=c.depth,
         num_attention_heads=c.num_heads,
         intermediate_size=c.mlp_size,
-        layer_norm_eps=c.layer_norm_eps,
-        num_labels=c.num_classes,
+        id2label={i: f"class {i}" for i in range(c.num_classes)},
+        **options,
     )
-    return transformers.ViTForImageClassification(config)
+
+
+def transformers_vit(c: ViTConfig) -> nn.Module:
+    from transformers import ViTForImageClassification
+
+    config = transformers_config(c, layer_norm_eps=c.layer_norm_eps)
+    return ViTForImageClassification(config)
 
 
 def vit_pytorch_vit(c: ViTConfig) -> nn.Module:

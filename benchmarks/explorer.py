@@ -13,7 +13,7 @@ In a real browser:
 Writes benchmarks/results/explorer.json.
 """
 
-import json
+import argparse
 import statistics
 import sys
 import tempfile
@@ -21,16 +21,16 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.command import RESULTS, check_files, run_command, write_json
 from going_modular.config import ViTConfig
 from going_modular.data_setup import load_photo
 from going_modular.explorer.data import explore_image
 from going_modular.explorer.page import write_page
 from going_modular.explorer.widget import VIEWS
-from going_modular.utils import describe_machine
+from going_modular.settings import one_line_parser
+from going_modular.utils import InputError, describe_machine
 from going_modular.vit import ViT
 from tests.browser import ExplorerOnScreen, find_browser, open_browser, open_file
-
-OUTPUT = Path(__file__).parent / "results/explorer.json"
 
 REDRAW = """(handle, view) => {
   handle.set({ view });
@@ -77,8 +77,18 @@ def measure(page) -> dict:
     return {**results, "frames": {"count": len(intervals), **summary(intervals)}}
 
 
-def main() -> None:
-    browser_path = find_browser() or sys.exit("no Chromium or Chrome on the PATH")
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = one_line_parser(__doc__.split("\n")[0])
+    parser.add_argument("--json", type=Path, default=RESULTS / "explorer.json")
+    args = parser.parse_args(argv)
+    check_files(args, "json")
+    args.browser = find_browser()
+    if args.browser is None:
+        raise InputError("no Chromium or Chrome on the PATH: install one")
+    return args
+
+
+def run(args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model = ViT(ViTConfig.from_variant("B/16")).eval()
     names = [f"class {i}" for i in range(1000)]
@@ -86,15 +96,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "explorer.html"
         write_page(path, exploration)
-        results = {**describe_machine(), "bytes": path.stat().st_size}
-        with open_browser(browser_path) as browser:
-            results["browser"] = browser.version
+        figures = {**describe_machine(), "bytes": path.stat().st_size}
+        with open_browser(args.browser) as browser:
+            figures["browser"] = browser.version
             page = open_file(browser, path, viewport=dict(width=1000, height=900))
-            results.update(measure(page))
-    for name, value in results.items():
+            figures.update(measure(page))
+    for name, value in figures.items():
         print(f"{name:24} {value}")
-    OUTPUT.write_text(json.dumps(results, indent=2) + "\n")
+    write_json(args.json, figures)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(parse, run, argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,7 +14,6 @@ where --output says so.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,11 +22,16 @@ from pathlib import Path
 import matplotlib
 import torch
 
-from benchmarks.command import run_command
+from benchmarks.command import (
+    RESULTS,
+    check_files,
+    check_positive,
+    run_command,
+    write_json,
+)
 from benchmarks.growth_figure import LABELS, plot_growth
 from benchmarks.measuring import (
     PRECISIONS,
-    describe,
     forward_call,
     markdown_table,
     multiply_adds,
@@ -38,10 +42,14 @@ from benchmarks.measuring import (
 from going_modular.config import ViTConfig
 from going_modular.helper_functions import use_style
 from going_modular.settings import one_line_parser
-from going_modular.utils import InputError, choose_device, set_seeds
+from going_modular.utils import (
+    InputError,
+    choose_device,
+    describe_machine,
+    set_seeds,
+)
 from going_modular.vit import ViT
 
-RESULTS = Path(__file__).parent / "results"
 # Two halvings and two doublings around the common model.
 FACTORS = (0.25, 0.5, 1, 2, 4)
 
@@ -139,12 +147,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.device = choose_device(args.device)
     args.json = args.json or RESULTS / f"growth_{args.device.type}.json"
-    for name in ("batch", "rounds", "minutes"):
-        if not getattr(args, name) > 0:
-            raise InputError(f"--{name} must be positive, not {getattr(args, name)}")
-    for flag, path in {"output": args.output, "json": args.json}.items():
-        if path and not path.parent.is_dir():
-            raise InputError(f"--{flag}: no folder {path.parent}")
+    check_positive(args, "batch", "rounds", "minutes")
+    check_files(args, "output", "json")
     return args
 
 
@@ -156,9 +160,9 @@ def run(args: argparse.Namespace) -> None:
     rows = measure(Case(config, args.batch), args)
     names = ("model", "image_size", "batch", "precision")
     asked = {name: getattr(args, name) for name in names}
-    figures = {**describe(args.device), **asked, "rows": rows}
-    args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    figures = {**describe_machine(args.device), **asked, "rows": rows}
     print(table(rows))
+    write_json(args.json, figures)
     if args.output:
         matplotlib.use("Agg")
         use_style()

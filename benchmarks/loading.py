@@ -25,21 +25,21 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.command import (
+    RESULTS,
+    check_files,
+    check_positive,
+    run_command,
+    write_json,
+)
+from benchmarks.measuring import resident, spread
+from going_modular.settings import one_line_parser
 from going_modular.utils import describe_machine
-
-RUNS = 7
-OUTPUT = Path(__file__).parent / "results/loading.json"
 
 
 def peak() -> float:
     """Highest memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def resident() -> float:
-    """Memory of this process now, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 def measure(way: str, file: str) -> dict[str, float]:
@@ -48,7 +48,7 @@ def measure(way: str, file: str) -> dict[str, float]:
         from torchvision.models import vit_b_16
 
         model = vit_b_16(weights=None)
-        before, start = resident(), time.perf_counter()
+        before, start = resident("VmRSS"), time.perf_counter()
         model.load_state_dict(torch.load(file, weights_only=True))
     else:
         from going_modular.config import ViTConfig
@@ -56,7 +56,7 @@ def measure(way: str, file: str) -> dict[str, float]:
         from going_modular.vit import ViT
 
         model = ViT(ViTConfig())
-        before, start = resident(), time.perf_counter()
+        before, start = resident("VmRSS"), time.perf_counter()
         load_pretrained(model, file, quiet=True)
     seconds = time.perf_counter() - start
     size = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
@@ -69,11 +69,19 @@ def run_apart(way: str, file: Path) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = one_line_parser(__doc__.split("\n")[0])
     parser.add_argument("--way", choices=("torch", "ours"), help=argparse.SUPPRESS)
     parser.add_argument("file", nargs="?", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=7, help="pairs of runs (7)")
+    parser.add_argument("--json", type=Path, default=RESULTS / "loading.json")
+    args = parser.parse_args(argv)
+    check_positive(args, "rounds")
+    check_files(args, "json")
+    return args
+
+
+def run(args: argparse.Namespace) -> None:
     if args.way:
         print(json.dumps(measure(args.way, args.file)))
         return
@@ -86,7 +94,7 @@ def main() -> None:
         torch.manual_seed(0)
         torch.save(vit_b_16(weights=None).state_dict(), file)
         megabytes = file.stat().st_size / 2**20
-        for _ in range(RUNS):
+        for _ in range(args.rounds):
             for way, runs in found.items():
                 runs.append(run_apart(way, file))
     pairs = zip(found["ours"], found["torch"], strict=True)
@@ -96,19 +104,22 @@ def main() -> None:
     used = [run["growth"] + run["model"] for run in found["ours"]]
     figures = {
         **describe_machine(),
-        "runs": RUNS,
+        "runs": args.rounds,
         "file_mb": round(megabytes, 1),
         "seconds": {
             way: round(statistics.median(run["seconds"] for run in runs), 3)
             for way, runs in found.items()
         },
-        "time_ratio": [round(f(ratios), 2) for f in (statistics.median, min, max)],
+        "time_ratio": [round(x, 2) for x in spread(ratios)],
         "memory_ratio": round(statistics.median(used) / total, 2),
     }
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures, indent=1))
+    write_json(args.json, figures)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(parse, run, argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

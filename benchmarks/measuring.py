@@ -11,16 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from going_modular.config import ViTConfig
-from going_modular.utils import describe_machine
 
 __all__ = [
     "PRECISIONS",
-    "describe",
     "forward_call",
     "markdown_table",
     "matrix_products",
     "multiply_adds",
     "peak_memory",
+    "resident",
     "spread",
     "take_turns",
     "train_call",
@@ -172,13 +171,6 @@ def resident(name: str) -> float:
 def spread(values: list[float]) -> tuple[float, float, float]:
     """Median, lowest and highest."""
     return statistics.median(values), min(values), max(values)
-
-
-def describe(device: torch.device) -> dict[str, str | int]:
-    """The hardware and versions that figures depend on, with the GPU."""
-    gpu = device.type == "cuda"
-    more = {"gpu": torch.cuda.get_device_name(device)} if gpu else {}
-    return {**describe_machine(), "device": str(device), **more}
 
 
 def markdown_table(rows: list[list[str]]) -> str:

@@ -21,13 +21,18 @@ leaves this out). Prints Markdown tables and writes benchmarks/results/needs.jso
 
 import argparse
 import ctypes
-import json
 import sys
 from pathlib import Path
 
 import torch
 
-from benchmarks.command import run_command
+from benchmarks.command import (
+    RESULTS,
+    check_files,
+    check_positive,
+    run_command,
+    write_json,
+)
 from benchmarks.counting import (
     activation_bytes,
     model_bytes,
@@ -36,17 +41,15 @@ from benchmarks.counting import (
 )
 from benchmarks.measuring import (
     PRECISIONS,
-    describe,
     markdown_table,
     peak_memory,
     train_call,
 )
 from going_modular.config import ViTConfig, count_parameters
 from going_modular.settings import one_line_parser
-from going_modular.utils import InputError, set_seeds
+from going_modular.utils import InputError, describe_machine, set_seeds
 from going_modular.vit import ViT
 
-RESULTS = Path(__file__).parent / "results"
 IMAGENET = 1_281_167  # training images of ImageNet-1k
 CPU = torch.device("cpu")
 
@@ -152,15 +155,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--check-batch", type=int, default=8, help="its batch (8)")
     parser.add_argument("--json", type=Path, default=RESULTS / "needs.json")
     args = parser.parse_args(argv)
-    for name in ("devices", "tflops", "epochs", "check_batch"):
-        value = getattr(args, name)
-        if not value > 0:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} must be positive, not {value}")
-    if min(args.batch) < 1:
-        raise InputError(f"--batch must be positive, not {min(args.batch)}")
-    if not args.json.parent.is_dir():
-        raise InputError(f"--json: no folder {args.json.parent}")
+    check_positive(args, "devices", "tflops", "epochs", "check_batch", "batch")
+    check_files(args, "json")
     return args
 
 
@@ -173,11 +169,11 @@ def run(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise InputError(str(error)) from None
     asked = {k: v for k, v in vars(args).items() if k not in ("json", "check")}
-    figures = {**describe(CPU), **asked, "rows": rows, "check": found}
-    args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    figures = {**describe_machine(CPU), **asked, "rows": rows, "check": found}
     print(table(rows, args))
     if checked:
         print(f"\n{check_table(found)}")
+    write_json(args.json, figures)
 
 
 def main(argv: list[str] | None = None) -> int:

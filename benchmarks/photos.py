@@ -20,7 +20,6 @@ highest, and writes benchmarks/results/photos.json.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -28,17 +27,22 @@ from pathlib import Path
 import torch
 
 import train
-from benchmarks.command import run_command
-from benchmarks.measuring import describe, markdown_table, spread, take_turns
+from benchmarks.command import (
+    RESULTS,
+    check_files,
+    check_positive,
+    run_command,
+    write_json,
+)
+from benchmarks.measuring import markdown_table, spread, take_turns
 from benchmarks.photo_contenders import contenders, our_batches, read
 from going_modular.data_setup import Batches
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.settings import TrainingSettings, one_line_parser
 from going_modular.trainer import Trainer
-from going_modular.utils import InputError, set_seeds
+from going_modular.utils import InputError, describe_machine, set_seeds
 from going_modular.vit import ViT
 
-RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 
 
@@ -109,15 +113,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5, help="of a size (5)")
     parser.add_argument("--json", type=Path, default=RESULTS / "photos.json")
     args = parser.parse_args(argv)
-    for name in ("rounds", "minutes"):
-        if not getattr(args, name) > 0:
-            raise InputError(f"--{name} must be positive, not {getattr(args, name)}")
-    if min(args.sizes) < 1:
-        raise InputError(f"--sizes must be positive, not {min(args.sizes)}")
+    check_positive(args, "rounds", "minutes", "sizes")
     if not args.folder.is_dir():
         raise InputError(f"no folder {args.folder}: give one with a subfolder a class")
-    if not args.json.parent.is_dir():
-        raise InputError(f"--json: no folder {args.json.parent}")
+    check_files(args, "json")
     return args
 
 
@@ -126,12 +125,12 @@ def run(args: argparse.Namespace) -> None:
     folder = inside if inside.is_dir() else args.folder
     rows = [measure(folder, size, args) for size in args.sizes]
     waited = share_waited(folder)
-    figures = {**describe(CPU), "rows": rows, "training": waited}
-    args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    figures = {**describe_machine(CPU), "rows": rows, "training": waited}
     print(table(rows))
     print(
         f"\nSteps of train.py's model waited {100 * waited['share']:.1f} % of the time"
     )
+    write_json(args.json, figures)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,7 +17,6 @@ and the seconds to reach 80 to 88 %, to benchmarks/results/.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -28,12 +27,17 @@ import torch
 from matplotlib.figure import Figure
 
 import train
-from benchmarks.command import run_command
+from benchmarks.command import (
+    RESULTS,
+    check_files,
+    run_command,
+    write_json,
+)
 from benchmarks.recipe_contenders import CommonRecipe, PaperRecipe
 from going_modular.helper_functions import COLOURS, use_style
 from going_modular.settings import one_line_parser
 from going_modular.signals import Stopped
-from going_modular.utils import InputError, describe_machine
+from going_modular.utils import describe_machine
 
 ROOT = Path(__file__).parents[1]
 MARKS = (80, 85, 86, 87, 88)  # % of test images
@@ -97,11 +101,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="(results/recipes_DATA.json)")
     args = parser.parse_args(argv)
     args.output = args.output or ROOT / f"images/recipes_{args.data}.png"
-    args.json = args.json or ROOT / f"benchmarks/results/recipes_{args.data}.json"
-    for flag in ("output", "json"):
-        folder = getattr(args, flag).parent
-        if not folder.is_dir():
-            raise InputError(f"--{flag}: no folder {folder}")
+    args.json = args.json or RESULTS / f"recipes_{args.data}.json"
+    check_files(args, "output", "json")
     return args
 
 
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
     for name, curve in curves.items():
         figures[name] = {**curve, "seconds_to": seconds_to(curve)}
         print(f"{name}, seconds to reach: {figures[name]['seconds_to']}")
-    args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    write_json(args.json, figures)
     matplotlib.use("Agg")
     use_style()
     title = f"One model, two recipes, {len(sets[0]):,} training images"

@@ -18,7 +18,6 @@ highest in brackets, and writes benchmarks/results/speed_DEVICE.json.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -27,11 +26,16 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.command import run_command
+from benchmarks.command import (
+    RESULTS,
+    check_files,
+    check_positive,
+    run_command,
+    write_json,
+)
 from benchmarks.contenders import PEERS, build_contenders, greatest_difference
 from benchmarks.measuring import (
     PRECISIONS,
-    describe,
     forward_call,
     markdown_table,
     matrix_products,
@@ -41,9 +45,13 @@ from benchmarks.measuring import (
 )
 from going_modular.config import ViTConfig
 from going_modular.settings import one_line_parser
-from going_modular.utils import InputError, choose_device, set_seeds
+from going_modular.utils import (
+    InputError,
+    choose_device,
+    describe_machine,
+    set_seeds,
+)
 
-RESULTS = Path(__file__).parent / "results"
 # Where nothing is said. Steps in a row make one time: a GPU is fed ahead of its work.
 ON_CPU = {
     "models": ["Ti/16", "S/16", "B/16"],
@@ -147,12 +155,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     for name, value in (ON_GPU if kind == "cuda" else ON_CPU).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    for name in ("batch", "steps", "rounds", "minutes"):
-        if not getattr(args, name) > 0:
-            raise InputError(f"--{name} must be positive, not {getattr(args, name)}")
+    check_positive(args, "batch", "steps", "rounds", "minutes")
     args.output = args.output or RESULTS / f"speed_{kind}.json"
-    if not args.output.parent.is_dir():
-        raise InputError(f"--output: no folder {args.output.parent}")
+    check_files(args, "output")
     return args
 
 
@@ -169,7 +174,7 @@ def run(args: argparse.Namespace) -> None:
         for mode in args.mode
     ]
     end = time.perf_counter() + 60 * args.minutes
-    figures = describe(args.device) | {"batch": args.batch, "steps": args.steps}
+    figures = describe_machine(args.device) | {"batch": args.batch, "steps": args.steps}
     figures |= {"image_size": args.image_size, "greatest_difference": {}, "rows": []}
     left = len(configs) * len(kinds)
     for name, config in zip(args.models, configs, strict=True):
@@ -184,8 +189,8 @@ def run(args: argparse.Namespace) -> None:
             figures["rows"].append(row)
             left -= 1
             print(table([row], list(contenders)), file=sys.stderr, flush=True)
-    args.output.write_text(json.dumps(figures, indent=1) + "\n")
     print(table(figures["rows"], list(contenders)))
+    write_json(args.output, figures)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,15 +16,22 @@ benchmarks/results/trust.json.
 """
 
 import argparse
-import json
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
 import torch
 from torch import Tensor
 
+from benchmarks.command import (
+    RESULTS,
+    check_files,
+    check_positive,
+    run_command,
+    write_json,
+)
+from benchmarks.measuring import markdown_table
 from going_modular.attention_capture import capture
 from going_modular.attention_maps import (
     attention_flow,
@@ -37,10 +44,10 @@ from going_modular.deletion import DeletionCurves, deletion_test
 from going_modular.helper_functions import plot_deletion_curves, use_style
 from going_modular.patch_embedding import patchify
 from going_modular.relevance import relevance
+from going_modular.settings import one_line_parser
 from going_modular.utils import describe_machine
 from going_modular.vit import ViT
 
-OUTPUT = Path(__file__).parent / "results/trust.json"
 REMOVALS = {"tokens left out": None, "painted grey": 0.0, "painted black": -1.0}
 AREAS = {
     "Area between lowest first and highest first": "area",
@@ -118,33 +125,20 @@ def joined(runs: list[DeletionCurves]) -> DeletionCurves:
     )
 
 
-def markdown(cell: Callable[[str, str], str], names: list[str]) -> str:
-    """A table with a row for each map and a column for each kind of removal."""
-    lines = [["map", *REMOVALS]]
-    lines += [[name, *(cell(removal, name) for removal in REMOVALS)] for name in names]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = one_line_parser(__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=200, help="images of each seed")
     parser.add_argument("--steps", type=int, default=7, help="steps to no patches")
     parser.add_argument("--output", type=Path, help="draw the curves here, as PNG")
-    args = parser.parse_args()
-    for name in ("images", "steps"):
-        if getattr(args, name) < 1:
-            value = getattr(args, name)
-            parser.error(f"--{name} must be a positive integer, not {value}")
-    if args.output and not (
-        args.output.suffix == ".png" and args.output.parent.is_dir()
-    ):
-        parser.error(f"--output must be a .png in a folder that exists: {args.output}")
+    parser.add_argument("--json", type=Path, default=RESULTS / "trust.json")
+    args = parser.parse_args(argv)
+    check_positive(args, "images", "steps")
+    check_files(args, "output", "json")
+    return args
 
+
+def run(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     model = ViT.from_pretrained("built-in", quiet=True).eval()
     _, data = load_builtin()
@@ -158,20 +152,16 @@ def main() -> None:
     figures |= {"images": args.images, "steps": args.steps}
     for title, area in AREAS.items():
         found = {key: [getattr(run[key], area) for run in runs] for key in runs[0]}
-
-        def cell(removal: str, name: str, found=found) -> str:
-            values = found[removal, name]
-            mean = sum(values) / len(values)
-            return f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
-
-        print(f"\n{title}:\n\n{markdown(cell, names)}")
+        rows = [["map", *REMOVALS]]
+        for name in names:
+            rows.append([name, *(cell(found[removal, name]) for removal in REMOVALS)])
+        print(f"\n{title}:\n\n{markdown_table(rows)}")
         figures[title] = {
             removal: {name: found[removal, name] for name in names}
             for removal in REMOVALS
         }
     figures["seconds"] = round(time.perf_counter() - start)
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(json.dumps(figures, indent=1) + "\n")
+    write_json(args.json, figures)
     if args.output:
         matplotlib.use("Agg")
         use_style()
@@ -184,5 +174,15 @@ def main() -> None:
         figure.savefig(args.output)
 
 
+def cell(values: list[float]) -> str:
+    """Mean and range."""
+    mean = sum(values) / len(values)
+    return f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(parse, run, argv)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

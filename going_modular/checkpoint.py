@@ -1,5 +1,6 @@
 """Files of a training run: written beside and renamed, so none is ever half there."""
 
+import errno
 import json
 import os
 import warnings
@@ -34,7 +35,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OSError: It cannot be written; what was there still is.
     """
-    beside = path.with_name(f".{path.stem[:200]}.writing{path.suffix}")
+    beside = place_beside(path)
     try:
         write(beside)
         with open(beside, "rb+") as file:
@@ -45,6 +46,11 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def place_beside(path: Path) -> Path:
+    """Where a file is written before it is renamed."""
+    return path.with_name(f".{path.stem[:200]}.writing{path.suffix}")
 
 
 def cannot_write(path: Path, error: Exception) -> OSError:
@@ -66,9 +72,9 @@ def save_checkpoint(path: Path, state: dict) -> None:
     """Save everything that a run needs to go on; keep the checkpoint before it.
 
     Raises:
-        InputError: It cannot be written. The checkpoints that were there still are.
+        InputError: It cannot be written. The newest that is whole is still there.
     """
-    beside = path.with_name(f".{path.stem[:200]}.writing{path.suffix}")
+    beside = place_beside(path)
     try:
         with open(beside, "wb") as file:
             torch.save(state, file)
@@ -79,9 +85,10 @@ def save_checkpoint(path: Path, state: dict) -> None:
         os.replace(beside, path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch has its own for a full disk
+        kept = path.exists() or previous(path).exists()
+        then = "go on with --resume from the last one" if kept else "start again"
         raise InputError(
-            f"{cannot_write(path, error)}; earlier checkpoints are as they were: mend "
-            "that, then go on with --resume"
+            f"{cannot_write(path, error)}: mend that, then {then}"
         ) from None
     finally:  # also after a second Ctrl-C
         with suppress(OSError):
@@ -90,12 +97,17 @@ def save_checkpoint(path: Path, state: dict) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Bring a folder's new names to the disk, where the system can."""
-    with suppress(OSError):  # not on Windows
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except PermissionError:  # as on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def load_checkpoint(path: Path) -> dict:
@@ -113,12 +125,12 @@ def load_checkpoint(path: Path) -> dict:
             state = read_checkpoint(file)
         except FileNotFoundError:
             problems.append(f"{file.name} is not there")
-        except (PermissionError, MemoryError) as error:  # the file may be as it should
-            why = getattr(error, "strerror", None) or "not enough memory"
-            raise InputError(
-                f"cannot read {file} ({why}): mend that, then go on with --resume"
-            ) from None
         except Exception as error:  # torch raises many kinds for a damaged file
+            if may_be_whole(error):
+                why = getattr(error, "strerror", None) or "not enough memory"
+                raise InputError(
+                    f"cannot read {file} ({why}): mend that, then go on with --resume"
+                ) from None
             problems.append(f"{file.name} is damaged ({type(error).__name__})")
         else:
             if problems:
@@ -132,6 +144,13 @@ def load_checkpoint(path: Path) -> dict:
         f"no checkpoint in {path.parent} can be read ({', '.join(problems)}): remove "
         "the folder and start without --resume"
     )
+
+
+def may_be_whole(error: Exception) -> bool:
+    """Whether it is disk or memory that fails, and not what the file holds."""
+    if isinstance(error, OSError):
+        return error.errno != errno.EINVAL  # a place before the file's beginning
+    return isinstance(error, MemoryError)
 
 
 def read_checkpoint(path: Path) -> dict:

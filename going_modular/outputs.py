@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from going_modular.checkpoint import place_beside
 from going_modular.utils import InputError
 
 __all__ = ["check_file", "write_files"]
@@ -49,7 +50,7 @@ def write_files(files: Mapping[Path, Callable[[Path], object]]) -> None:
     Raises:
         InputError: One cannot be written; nothing is left of the others.
     """
-    beside = {p: p.with_name(f".{p.stem[:200]}.writing{p.suffix}") for p in files}
+    beside = {path: place_beside(path) for path in files}
     path = None
     try:
         for path, write in files.items():

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from going_modular.checkpoint import write_file
+from going_modular.locks import lock
 from going_modular.utils import InputError
 
 __all__ = ["cached_photos"]
@@ -47,14 +48,14 @@ def cached_photos(
     array, notes = folder / f"{name}.npy", folder / f"{name}.json"
     try:
         if not notes.exists():  # written last
-            write_array(array, shape, decode, notes)
+            write_array(array, shape, decode, notes, missing=notes)
         bad = {int(i): why for i, why in json.loads(notes.read_text()).items()}
         if not set(bad) <= set(range(len(paths))):
             raise ValueError(f"{notes.name} is about other photos")
         if bad:
             return torch.empty(0, dtype=torch.uint8), bad
         if not array.exists():
-            write_array(array, shape, decode, notes)
+            write_array(array, shape, decode, notes, missing=array)
         images = np.load(array, mmap_mode="c")  # nothing written goes to the disk
         if images.shape != shape or images.dtype != np.uint8:
             raise ValueError(f"{array.name} holds other images")
@@ -79,9 +80,13 @@ def fingerprint(paths: Sequence[Path], image_size: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_array(path: Path, shape: tuple[int, ...], decode, notes: Path) -> None:
-    """Fill an array beside its place, then rename it and write the notes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_array(
+    path: Path, shape: tuple[int, ...], decode, notes: Path, missing: Path
+) -> None:
+    """Fill an array beside its place, then rename it and write the notes.
+
+    One run at a time does so; those that waited for it find what was `missing`.
+    """
 
     def fill(beside: Path) -> None:
         images = np.lib.format.open_memmap(beside, "w+", np.uint8, shape)
@@ -92,7 +97,11 @@ def write_array(path: Path, shape: tuple[int, ...], decode, notes: Path) -> None
         images.flush()
 
     bad: dict[int, str] = {}
-    write_file(path, fill)
-    write_file(notes, lambda beside: beside.write_text(json.dumps(bad)))
-    if bad:
-        path.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lock(path.parent, wait=True):
+        if missing.exists():
+            return
+        write_file(path, fill)
+        write_file(notes, lambda beside: beside.write_text(json.dumps(bad)))
+        if bad:
+            path.unlink()

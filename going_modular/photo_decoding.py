@@ -64,12 +64,9 @@ def decode_into(
     def fill(place: int) -> None:
         try:
             images[place] = decode(items[place])
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            Image.DecompressionBombError,
-        ) as error:
+        except MemoryError:  # no fault of the image
+            raise
+        except Exception as error:  # damaged files raise many kinds
             bad[place] = str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

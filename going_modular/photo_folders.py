@@ -141,6 +141,11 @@ def read_classes(
     )
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether it or a folder on the way to it is, such as .ipynb_checkpoints."""
+    return any(part.startswith(".") for part in path.parts)
+
+
 def list_photos(folder: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
     """The files in each class folder and below, with their labels."""
     photos = []
@@ -148,7 +153,7 @@ def list_photos(folder: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
         found = sorted(
             path
             for path in (folder / name).rglob("*")
-            if path.is_file() and not path.name.startswith(".")
+            if path.is_file() and not is_hidden(path.relative_to(folder))
         )
         if not found:
             raise InputError(f"{folder / name} holds no image: add some or remove it")

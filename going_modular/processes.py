@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+MEETING_PLACE = ("MASTER_ADDR", "MASTER_PORT")  # set by torchrun
+
+
 class Processes:
     """One process alone.
 
@@ -147,7 +150,7 @@ def start_processes(device: str = "auto", sharded: bool = False) -> Processes:
                 "torchrun, as README says"
             )
         return Processes(choose_device(device))
-    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", *MEETING_PLACE):
         if name not in os.environ:
             raise InputError(
                 f"WORLD_SIZE is {world_size()}, but {name} is not set: start with "
@@ -167,7 +170,7 @@ def world_size() -> int:
 
 def says_first() -> bool:
     """Whether no other process has complained yet; later complaints follow from it."""
-    if world_size() == 1 or "MASTER_PORT" not in os.environ:
+    if world_size() == 1 or any(name not in os.environ for name in MEETING_PLACE):
         return True
     place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")

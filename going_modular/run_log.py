@@ -74,10 +74,11 @@ class StepLines:
         self.file = open(self.path, "a", buffering=1)  # as long as the run
 
     def after_step(self, trainer, loss: Tensor) -> None:
+        value = loss.item()
         line = {
             "step": global_step(trainer),
             "epoch": trainer.epoch + 1,
-            "loss": loss.item(),
+            "loss": value if math.isfinite(value) else None,  # JSON knows no nan
             "learning_rate": trainer.rate,
         }
         try:

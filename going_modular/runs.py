@@ -3,24 +3,32 @@
 import json
 import os
 import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from going_modular.checkpoint import load_checkpoint, previous, write_file
 from going_modular.data_setup import ImageSet
+from going_modular.locks import lock
+from going_modular.processes import ALONE, Processes
 from going_modular.utils import InputError
 
 __all__ = [
+    "CHECKPOINT",
     "FILES",
-    "begin_output",
     "check_output",
     "check_same_data",
+    "check_same_settings",
     "choose_output",
+    "clear_output",
     "compare_machines",
     "describe_data",
+    "fits",
+    "has_checkpoint",
     "hold_output",
+    "holds_finished_run",
     "read_unfinished",
+    "write_settings",
 ]
 
 CHECKPOINT = "checkpoint.pt"  # after each epoch, and oftener on request
@@ -47,6 +55,11 @@ def holds_finished_run(folder: Path) -> bool:
     return all((folder / name).exists() for name in FILES)
 
 
+def has_checkpoint(folder: Path) -> bool:
+    newest = folder / CHECKPOINT
+    return newest.exists() or previous(newest).exists()
+
+
 def check_output(folder: Path, overwrite: bool) -> None:
     """Refuse, before any work, a folder that cannot be written or holds a run.
 
@@ -63,13 +76,12 @@ def check_output(folder: Path, overwrite: bool) -> None:
         )
     if overwrite:
         return
-    checkpoint = folder / CHECKPOINT
     if holds_finished_run(folder):
         raise InputError(
             f"{folder} holds a finished run: choose another --output, or add "
             "--overwrite"
         )
-    if any(p.exists() for p in (checkpoint, previous(checkpoint))):
+    if has_checkpoint(folder):
         raise InputError(
             f"{folder} holds an unfinished run: add --resume to go on, or --overwrite "
             "to start again"
@@ -98,22 +110,64 @@ def read_unfinished(folder: Path | None, settings: Collection[str]) -> dict:
     if holds_finished_run(folder):
         raise InputError(f"{folder} holds a finished run: there is nothing to resume")
     checkpoint = load_checkpoint(folder / CHECKPOINT)
-    parts = {"settings", "trainer", "data", "machine"}
-    if parts - set(checkpoint) or set(checkpoint["settings"]) != set(settings):
-        raise InputError(
-            f"the checkpoint in {folder} is of another script, train.py or "
-            "train_transferlearning.py, or of another version: go on with that one"
-        )
+    with fits(folder):
+        saved, *_ = [checkpoint[k] for k in ("settings", "trainer", "data", "machine")]
+        if set(saved) != set(settings):
+            raise KeyError("settings")
     return checkpoint
 
 
+@contextmanager
+def fits(folder: Path) -> Iterator[None]:
+    """A context that takes up a checkpoint whose contents may be of any kind.
+
+    Raises:
+        InputError: They are not what this script writes.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError):
+        raise InputError(
+            f"the checkpoint in {folder} is of another script, train.py or "
+            "train_transferlearning.py, or of another version: go on with that one"
+        ) from None
+
+
+def check_same_settings(saved: Mapping, given: Mapping) -> None:
+    """Refuse to go on with other settings than a run began with.
+
+    Args:
+        saved: Those of the run. What "auto" stood for has been chosen.
+        given: Those that flags name now.
+
+    Raises:
+        InputError: Says which differ.
+    """
+    changed = [k for k in given if given[k] not in (saved[k], "auto")]
+    if changed:
+        raise InputError(
+            "--resume goes on with the settings of the run; it cannot change "
+            + ", ".join(f"{k} from {saved[k]!r} to {given[k]!r}" for k in changed)
+        )
+
+
 def describe_data(train_set: ImageSet, test_set: ImageSet) -> dict:
-    """What is compared to notice that a run would go on with other images."""
-    labels = [data.labels.numpy().tobytes() for data in (train_set, test_set)]
+    """What is compared to notice that a run would go on with other images.
+
+    Of many images about a thousand are looked at, from first to last.
+    """
+    seen, named = 0, zlib.crc32("\n".join(train_set.class_names).encode())
+    for data in (train_set, test_set):
+        some = data.images[:: len(data) // 1000 + 1]
+        seen = zlib.crc32(some.numpy().tobytes(), seen)
+        named = zlib.crc32(data.labels.numpy().tobytes(), named)
     return {
         "training images": f"{len(train_set):,}",
         "test images": f"{len(test_set):,}",
-        "labels": f"{zlib.crc32(b''.join(labels)):08x}",
+        "check sum of pixels": f"{seen:08x}",
+        "check sum of labels": f"{named:08x}",
     }
 
 
@@ -133,7 +187,6 @@ def check_same_data(folder: Path, before: dict, now: dict) -> None:
 
 def compare_machines(before: dict, now: dict) -> None:
     """Say so if a run goes on where numbers may be rounded otherwise."""
-    before = {"processes": "1", **before}  # not noted by earlier versions
     names = [name for name in now if before[name] != now[name]]
     if names:
         changed = ", ".join(f"{n} {before[n]} before, {now[n]} now" for n in names)
@@ -141,46 +194,49 @@ def compare_machines(before: dict, now: dict) -> None:
 
 
 @contextmanager
-def hold_output(folder: Path) -> Iterator[None]:
+def hold_output(
+    folder: Path, overwrite: bool, processes: Processes = ALONE
+) -> Iterator[None]:
     """Make the folder, and keep other runs out of it until this one ends.
 
-    However a run ends, the system lets go of its folder.
+    Args:
+        folder: Of the run.
+        overwrite: Whether it may hold a run already. If not, this is looked at again:
+            another may have begun there while this one was loading.
+        processes: Those of the run; the first one holds it.
 
     Raises:
-        InputError: Another run holds it, or it cannot be made.
+        InputError: Another run holds it or has been there, or it cannot be made.
     """
+    if not processes.is_first:
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"cannot write to {folder} ({error.strerror}): choose another --output"
         ) from None
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(lock(folder))
         except BlockingIOError:
             raise InputError(
                 f"another run is writing to {folder}: wait for it, or choose another "
                 "--output"
             ) from None
-        except OSError:  # a file system without locks
-            pass
+        check_output(folder, overwrite)
         yield
-    finally:
-        os.close(descriptor)
 
 
-def begin_output(folder: Path, settings: dict) -> None:
-    """Clear what an earlier run left in a folder, and write the settings."""
-    write_file(
-        folder / SETTINGS, lambda path: path.write_text(json.dumps(settings, indent=2))
-    )
+def clear_output(folder: Path) -> None:
+    """Remove what an earlier run left in a folder."""
     before = previous(folder / CHECKPOINT).name
     for name in (CHECKPOINT, before, *FILES, *LOGS):
         (folder / name).unlink(missing_ok=True)
+
+
+def write_settings(folder: Path, settings: dict) -> None:
+    write_file(
+        folder / SETTINGS, lambda path: path.write_text(json.dumps(settings, indent=2))
+    )

@@ -13,6 +13,7 @@ from going_modular.processes import (
     says_first,
     start_processes,
 )
+from going_modular.runs import has_checkpoint, holds_finished_run
 from going_modular.signals import Stopped
 from going_modular.utils import InputError
 
@@ -37,6 +38,10 @@ def run_script(
     matplotlib.use("Agg")  # files only, no window
 
     def kept(what: str) -> str:
+        if args.output is not None and holds_finished_run(args.output):
+            return f"the run in {args.output} is finished"
+        if args.output is None or not has_checkpoint(args.output):
+            return "nothing was saved yet"
         return f"{what} is kept: go on with --output {args.output} --resume"
 
     try:

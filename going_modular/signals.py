@@ -30,8 +30,10 @@ class StopSignals:
         kinds = (signal.SIGINT, signal.SIGTERM)
         if threading.current_thread() is not threading.main_thread():
             kinds = ()  # other threads get no signals
-        taken = (k for k in kinds if signal.getsignal(k) is not signal.SIG_IGN)
-        self.usual = {kind: signal.signal(kind, self.note) for kind in taken}
+        usual = {kind: signal.getsignal(kind) for kind in kinds}
+        self.usual = {k: v for k, v in usual.items() if v is not signal.SIG_IGN}
+        for kind in self.usual:  # one may come before the next is taken
+            signal.signal(kind, self.note)
         return self
 
     def note(self, number: int, frame) -> None:

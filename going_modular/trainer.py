@@ -252,8 +252,6 @@ class Trainer:
         """All that decides how the run goes on."""
         now = time.perf_counter()
         self.seconds, self.since = self.seconds + now - self.since, now
-        alone = self.processes.count == 1  # several draw anew for each step
-        keep_cuda = alone and torch.cuda.is_available()
         parts = {name: part.state_dict() for name, part in self.parts().items()}
         return {
             **self.processes.whole(parts),
@@ -264,8 +262,18 @@ class Trainer:
             "waited": self.waited,
             "rate": self.rate,
             "random_state": torch.get_rng_state(),
-            "cuda_random_states": torch.cuda.get_rng_state_all() if keep_cuda else [],
+            "device_random_state": self.device_random_state(),
         }
+
+    def device_random_state(self) -> dict[str, Tensor]:
+        """That of the device's own generator, by the kind of device, where it counts.
+
+        Several processes draw anew for each step.
+        """
+        kind = self.device.type
+        if self.processes.count > 1 or kind == "cpu":
+            return {}
+        return {kind: torch.get_device_module(kind).get_rng_state(self.device)}
 
     def load_state_dict(self, state: dict) -> None:
         for name, part in self.parts().items():
@@ -275,5 +283,7 @@ class Trainer:
         for name in ("seconds", "waited", "rate"):
             setattr(self, name, state[name])
         torch.set_rng_state(state["random_state"])
-        if state["cuda_random_states"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_random_states"])
+        kind = self.device.type
+        if kind in state["device_random_state"]:
+            device = torch.get_device_module(kind)
+            device.set_rng_state(state["device_random_state"][kind], self.device)

@@ -20,11 +20,12 @@ from going_modular.run_log import EpochFiles, StepLines, TensorBoard, global_ste
 from going_modular.runs import (
     CHECKPOINT,
     FILES,
-    begin_output,
     check_same_data,
+    clear_output,
     compare_machines,
     describe_data,
-    hold_output,
+    fits,
+    write_settings,
 )
 from going_modular.settings import TrainingSettings
 from going_modular.trainer import Trainer
@@ -53,7 +54,7 @@ def train_with_checkpoints(
     """Train, showing and logging how it goes, with a checkpoint after each epoch.
 
     Args:
-        output: Folder of the run.
+        output: Folder of the run, held with `runs.hold_output`.
         settings: All that decides the run's results; saved with it.
         model, optimizer, schedule, train_batches, test_batches: As for `Trainer`. The
             model ends with the weights that were tested last.
@@ -85,21 +86,21 @@ def train_with_checkpoints(
     )
     kept = {"settings": settings}
     kept["data"] = describe_data(train_batches.data, test_batches.data)
-    machine = {**describe_machine(), "device": trainer.device}
     sharded = " that share parameters" if processes.sharded else ""
+    machine = describe_machine(trainer.device)
     machine["processes"] = f"{processes.count}{sharded}"
     kept["machine"] = {name: str(value) for name, value in machine.items()}
-    with ExitStack() as stack:
-        if processes.is_first:
-            stack.enter_context(hold_output(output))
-        if checkpoint is None and processes.is_first:
-            begin_output(output, settings)
-        elif checkpoint is not None:
+    if checkpoint is not None:
+        with fits(output):
             check_same_data(output, checkpoint["data"], kept["data"])
             compare_machines(checkpoint["machine"], kept["machine"])
             trainer.load_state_dict(checkpoint["trainer"])
-            print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
+        print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
+    with ExitStack() as stack:
         if processes.is_first:
+            if checkpoint is None:
+                clear_output(output)
+            write_settings(output, settings)
             watchers = [Progress(training.epochs, quiet, trainer.epoch)]
             stack.enter_context(watchers[0])
             watchers += [EpochFiles(output)]

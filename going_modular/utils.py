@@ -43,15 +43,18 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(wanted)
 
 
-def describe_machine() -> dict[str, str | int]:
-    """The hardware and versions that figures depend on."""
+def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int]:
+    """The hardware and versions that figures depend on, with a GPU's name."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
         model = names[0].split(":")[1].strip() if names else model
+    device = torch.device(device)
+    gpu = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
     return {
         "processor": model,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "device": f"{device}{gpu}",
     }

@@ -1,7 +1,11 @@
 """Settings that every test needs."""
 
+import signal
+
 import matplotlib
+import numpy as np
 import pytest
+from PIL import Image
 
 matplotlib.use("Agg")
 
@@ -13,3 +17,24 @@ def close_figures():
     import matplotlib.pyplot as plt
 
     plt.close("all")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of ten photos of noise in two classes."""
+    numbers = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        for i in range(5):
+            path = tmp_path / "photos" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = numbers.integers(0, 256, (20, 30, 3), np.uint8)
+            Image.fromarray(pixels).save(path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture(scope="module")
+def as_in_a_terminal():
+    """Ctrl-C is not ignored, though it is where tests run in the background."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)

@@ -47,7 +47,7 @@ CONTEXT.set_forkserver_preload(
     ]
 )
 COMPARED = ("model.safetensors", "results.pkl", "history.csv", "steps.jsonl")
-COMPARED += (CHECKPOINT,)
+COMPARED += ("settings.json", CHECKPOINT)
 
 
 @dataclass

@@ -10,16 +10,16 @@ import os
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
 
 pytest.importorskip("timm", reason="pip install -e .[peers]")
 pytest.importorskip("transformers", reason="pip install -e .[peers]")
 
 import transformers
-from timm.models.vision_transformer import VisionTransformer as TimmViT
 from transformers import ViTForImageClassification, ViTModel
 
+from benchmarks import contenders
+from benchmarks.contenders import transformers_config
 from going_modular.config import ViTConfig
 from going_modular.vit import ViT
 
@@ -72,47 +72,11 @@ def noisy_vit(config: ViTConfig) -> ViT:
 
 
 def torchvision_vit(c: ViTConfig) -> nn.Module:
-    return add_noise(
-        torchvision.models.VisionTransformer(
-            c.image_size,
-            c.patch_size,
-            c.depth,
-            c.num_heads,
-            c.embedding_dim,
-            c.mlp_size,
-            num_classes=c.num_classes,
-            representation_size=c.representation_size,
-        )
-    )
+    return add_noise(contenders.torchvision_vit(c))
 
 
 def timm_vit(c: ViTConfig, **options) -> nn.Module:
-    model = TimmViT(
-        img_size=c.image_size,
-        patch_size=c.patch_size,
-        in_chans=c.in_channels,
-        embed_dim=c.embedding_dim,
-        depth=c.depth,
-        num_heads=c.num_heads,
-        mlp_ratio=c.mlp_size / c.embedding_dim,
-        num_classes=options.pop("num_classes", c.num_classes),
-        **options,
-    )
-    return add_noise(model)
-
-
-def transformers_config(c: ViTConfig, **options) -> transformers.ViTConfig:
-    return transformers.ViTConfig(
-        image_size=c.image_size,
-        patch_size=c.patch_size,
-        num_channels=c.in_channels,
-        hidden_size=c.embedding_dim,
-        num_hidden_layers=c.depth,
-        num_attention_heads=c.num_heads,
-        intermediate_size=c.mlp_size,
-        id2label={i: f"class {i}" for i in range(c.num_classes)},
-        **options,
-    )
+    return add_noise(contenders.timm_vit(c, **options))
 
 
 def transformers_vit(c: ViTConfig, **options) -> nn.Module:

@@ -103,6 +103,32 @@ def test_choices_are_settings_that_choose_the_same_again(model, measured):
     assert again == settings and measured[0] == []
 
 
+@pytest.mark.parametrize(
+    ("device", "has_bf16", "precision"),
+    [("cuda", True, "bf16"), ("cuda", False, "fp32"), ("cpu", True, "fp32")],
+)
+def test_nothing_is_measured_where_the_model_is_shared_out(
+    device, has_bf16, precision, model, measured, monkeypatch
+):
+    monkeypatch.setattr(acceleration, "has_bf16", lambda device: has_bf16)
+
+    class Sharded(Processes):
+        count, sharded = 2, True
+
+    def choose(**settings):
+        asked = TrainingSettings(**settings)
+        processes = Sharded(device)
+        chosen = choose_computation(asked, model, toy_images(), 10**9, processes)
+        return chosen.precision, chosen.compile
+
+    assert choose() == (precision, "no")
+    assert choose(precision="fp32") == ("fp32", "no")
+    assert model._compiled_call_impl is None
+    assert choose(precision="bf16", compile="yes") == ("bf16", "yes")
+    assert model._compiled_call_impl is not None
+    assert measured[0] == []
+
+
 @pytest.mark.parametrize("compiled", ["yes", "no"])
 def test_another_process_takes_the_firsts_choice_and_measures_nothing(
     model, measured, compiled

@@ -2,14 +2,25 @@
 
 import importlib
 import json
+import os
 import sys
 
 import pytest
 import torch
+from browser import require_browser
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import growth, measuring, recipes, speed
+from benchmarks import (
+    capturing,
+    growth,
+    loading,
+    measuring,
+    needs,
+    recipes,
+    speed,
+    trust,
+)
 from benchmarks.measuring import (
     forward_call,
     markdown_table,
@@ -88,6 +99,18 @@ def test_calls_take_turns_and_each_round_begins_with_another():
     assert "".join(order) == "abc" + "abc" + "bca" + "cab" + "abc"
     assert {name: len(times) for name, times in found.items()} == dict(a=4, b=4, c=4)
     assert len(take_turns(calls, 9, 0, CPU)["a"]) == 3
+
+
+def test_a_time_is_the_mean_of_the_calls_in_a_row(monkeypatch):
+    now = 0.0
+
+    def call():
+        nonlocal now
+        now += 2
+
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now)
+    assert take_turns({"a": call}, 4, 60, CPU, times=5) == {"a": [2.0] * 4}
+    assert now == 5 * 2 * 5  # the first to warm up
 
 
 def test_peak_memory_sees_what_was_freed_again():
@@ -193,6 +216,14 @@ def test_growth_runs_and_draws(tmp_path, capsys):
         (growth, ["--model", "Ti/0"], "patch_size must be a positive integer"),
         (growth, ["--output", "no/such/x.png"], "--output: no folder no/such"),
         (growth, ["--rounds", "-1"], "--rounds must be positive, not -1"),
+        (needs, ["--check-batch", "0"], "--check-batch must be positive, not 0"),
+        (needs, ["--batch", "8", "0"], "--batch must be positive, not 0"),
+        (needs, ["--json", "."], "--json: . is a folder, name a file in it"),
+        (capturing, ["--rounds", "0"], "--rounds must be positive, not 0"),
+        (capturing, ["--json", "no/such/x.json"], "--json: no folder no/such"),
+        (loading, ["--rounds", "0"], "--rounds must be positive, not 0"),
+        (trust, ["--steps", "0"], "--steps must be positive, not 0"),
+        (trust, ["--output", "no/such/x.png"], "--output: no folder no/such"),
         (recipes, ["--json", "no/such/x.json"], "--json: no folder no/such"),
         (recipes, ["--epochs", "0"], "epochs must be a positive integer, not 0"),
     ],
@@ -209,11 +240,76 @@ def test_a_missing_library_is_named(monkeypatch):
         speed.build_contenders(TOY, ["vit-pytorch"])
 
 
-@pytest.mark.parametrize("name", ["capturing", "loading", "photos", "recipes", "trust"])
-def test_the_other_benchmarks_say_what_they_do(name, monkeypatch, capsys):
+def test_capturing_runs_and_writes(tmp_path, capsys):
+    path = tmp_path / "capturing.json"
+    case = "built-in, batch 256"
+    flags = ["--case", case, "--rounds", "1", "--json", str(path)]
+    assert capturing.main(flags) == 0
+    found = json.loads(path.read_text())[case]
+    assert found["rounds"] == 1
+    seconds = {way: times[0] for way, times in found["seconds"].items()}
+    for other in ("explicit", "fused"):
+        ratio = seconds["capture"] / seconds[other]
+        assert found[f"capture_to_{other}"] == pytest.approx([ratio] * 3)
+    assert capsys.readouterr().out.splitlines()[-1].startswith(case)
+
+
+@pytest.mark.skipif("SLOW" not in os.environ, reason="a quarter of a minute")
+def test_loading_runs_and_writes(tmp_path, capsys):
+    path = tmp_path / "loading.json"
+    assert loading.main(["--rounds", "1", "--json", str(path)]) == 0
+    figures = json.loads(path.read_text())
+    assert figures["file_mb"] == pytest.approx(86_567_656 * 4 / 2**20, rel=0.001)
+    assert 0.9 < figures["memory_ratio"] < 2
+    assert json.loads(capsys.readouterr().out) == figures
+
+
+def test_trust_runs_and_draws(tmp_path, capsys):
+    table, picture = tmp_path / "trust.json", tmp_path / "trust.png"
+    small = "--seeds 3 --images 4 --steps 2 --output"
+    assert trust.main([*small.split(), str(picture), "--json", str(table)]) == 0
+    figures = json.loads(table.read_text())
+    said = capsys.readouterr().out
+    for title in trust.AREAS:
+        for removal, maps in figures[title].items():
+            assert removal in trust.REMOVALS and "attention, last layer" in maps
+            for (value,) in maps.values():
+                assert -1 < value < 1
+                assert f"{value:.3f} ({value:.3f} to {value:.3f})" in said
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.skipif("SLOW" not in os.environ, reason="a quarter of a minute")
+def test_the_explorers_benchmark_runs_and_writes(tmp_path):
+    require_browser()
+    from benchmarks import explorer
+
+    path = tmp_path / "explorer.json"
+    assert explorer.main(["--json", str(path)]) == 0
+    figures = json.loads(path.read_text())
+    assert 8e6 < figures["bytes"] < 9e6
+    assert 0 < figures["redraw, rollout"]["median_ms"] < 1000
+    assert figures["frames"]["count"] > 10
+
+
+BENCHMARKS = ("capturing", "explorer", "growth", "loading", "needs", "photos")
+BENCHMARKS += ("recipes", "speed", "trust")
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_says_what_it_does(name, capsys):
     benchmark = importlib.import_module(f"benchmarks.{name}")
-    monkeypatch.setattr(sys, "argv", [name, "--help"])
     with pytest.raises(SystemExit) as stop:
-        benchmark.main()
+        benchmark.main(["--help"])
     assert stop.value.code == 0
     assert benchmark.__doc__.split("\n")[0][:30] in capsys.readouterr().out
+
+
+def test_a_table_that_cannot_be_written_is_shown_all_the_same(monkeypatch, capsys):
+    """The disk has become full meanwhile."""
+    monkeypatch.setattr(needs, "check", lambda *_: pytest.fail("asked for none"))
+    flags = ["--check", "none", "--models", "Ti/16", "--json", "/dev/full"]
+    assert needs.main(flags) == 2
+    said = capsys.readouterr()
+    assert "| Ti/16 " in said.out
+    assert "No space left on device" in said.err and said.err.count("\n") == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bomb import Bomb
 from exactness import check_same
 from matplotlib.figure import Figure
 from safetensors import safe_open
@@ -72,19 +73,11 @@ def test_interrupted_write_keeps_the_file_before(tmp_path):
     assert path.read_text() == "before"
 
 
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
 def test_checkpoint_comes_back_and_one_with_code_runs_nothing(tmp_path):
     save_checkpoint(tmp_path / "good.pt", {"a": torch.arange(3), "b": {"c": [1.5]}})
     state = load_checkpoint(tmp_path / "good.pt")
     assert state["a"].tolist() == [0, 1, 2] and state["b"] == {"c": [1.5]}
-    bomb = Bomb(str(tmp_path / "ran"))
+    bomb = Bomb(tmp_path / "ran")
     torch.save({"a": bomb}, tmp_path / "bomb.pt")
     (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(bomb))
     for name in ("bomb.pt", "bomb.pkl"):
@@ -223,10 +216,10 @@ def test_two_unreadable_ones_get_one_line(path):
 
 
 def test_code_in_either_of_the_two_is_never_run(path, tmp_path):
-    torch.save({"trainer": Bomb(str(tmp_path / "ran"))}, path)
+    torch.save({"trainer": Bomb(tmp_path / "ran")}, path)
     assert version_of(path) == 1
     for file in (path, previous(path)):
-        torch.save({"trainer": Bomb(str(tmp_path / "ran"))}, file)
+        torch.save({"trainer": Bomb(tmp_path / "ran")}, file)
     with pytest.raises(InputError, match="can be read"):
         load_checkpoint(path)
     assert not (tmp_path / "ran").exists()
@@ -427,7 +420,7 @@ class FailingDisk(Disk):
         raise OSError(errno.EIO, "Input/output error")
 
 
-@pytest.mark.parametrize("moment", [1, 2, 3])
+@pytest.mark.parametrize("moment", [1, 2, 3, 4])
 def test_a_disk_that_fails_at_any_moment_of_saving_gets_one_line(
     moment, path, monkeypatch
 ):
@@ -436,9 +429,34 @@ def test_a_disk_that_fails_at_any_moment_of_saving_gets_one_line(
         with pytest.raises(InputError) as error:
             save_checkpoint(path, state_of(3))
     (line,) = str(error.value).splitlines()
-    assert line.startswith(f"cannot write {path} (Input/output error)")
+    assert line == (
+        f"cannot write {path} (Input/output error): mend that, then go on with "
+        "--resume from the last one"
+    )
     assert not path.with_name(".checkpoint.writing.pt").exists()
-    assert version_of(path) == 2, "the newest that was whole"
+    assert version_of(path) == (3 if moment == 4 else 2), "the newest that is whole"
+
+
+def test_a_first_checkpoint_that_cannot_be_written_is_nothing_to_go_on_from(tmp_path):
+    with pytest.raises(InputError, match="No such file.*mend that, then start again"):
+        save_checkpoint(tmp_path / "no" / "checkpoint.pt", state_of(1))
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_syncs_no_folders_is_none_that_fails(
+    number, path, monkeypatch
+):
+    sync = os.fsync
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, "not here")
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "fsync", refuse)
+        save_checkpoint(path, state_of(3))
+    assert version_of(path) == 3
 
 
 def test_a_second_ctrl_c_in_mid_writing_leaves_nothing_half(path, monkeypatch):
@@ -467,6 +485,9 @@ def test_a_reason_without_words_is_named_by_its_kind(tmp_path):
     ("kind", "why"),
     [
         (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError(errno.ESTALE, "Stale file handle"), "Stale file handle"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
         (MemoryError(), "not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough mem"),
     ],

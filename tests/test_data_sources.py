@@ -1,10 +1,13 @@
 """Folders of photos and named sets become image sets, or one clear line."""
 
+import struct
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from going_modular import photo_folders
 from going_modular.data_setup import FASHION_CLASSES, ImageSet
 from going_modular.data_sources import (
     DEBIAN_FASHION_MNIST,
@@ -88,6 +91,8 @@ def test_bad_files_are_named_and_skipped_on_request(folder, capsys):
     (folder / "dog" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "cat" / "notes.txt").write_text("hello")
     (folder / "cat" / ".hidden").write_text("is ignored")
+    (folder / "cat" / ".ipynb_checkpoints").mkdir()
+    (folder / "cat" / ".ipynb_checkpoints" / "0.png").write_bytes(whole)
     with pytest.raises(
         InputError, match=r"cat/notes.txt is no readable image \(2 such"
     ):
@@ -95,6 +100,27 @@ def test_bad_files_are_named_and_skipped_on_request(folder, capsys):
     train, test = load_folder(folder, image_size=8, skip_bad=True)
     assert len(train) + len(test) == 15
     assert "left out 2 of 17 files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("no AVIF"), TypeError("no EXIF"), struct.error("4 bytes"), OSError()],
+)
+def test_whatever_a_damaged_file_raises_it_is_no_readable_image(
+    error, folder, monkeypatch
+):
+    read = photo_folders.read_photo
+
+    def fail(path, size):
+        if path == folder / "dog" / "1.png":
+            raise error
+        return read(path, size)
+
+    monkeypatch.setattr(photo_folders, "read_photo", fail)
+    with pytest.raises(InputError, match=r"dog/1.png is no readable image \(1 such"):
+        load_folder(folder, image_size=8)
+    train, test = load_folder(folder, image_size=8, skip_bad=True)
+    assert len(train) + len(test) == 14
 
 
 @pytest.mark.parametrize(

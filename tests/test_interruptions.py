@@ -10,7 +10,7 @@ import sys
 import time
 import types
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import torch
 if os.name != "posix":
     pytest.skip("needs signals", allow_module_level=True)
 
+from bomb import Bomb
 from exactness import check_same
 from interrupted_runs import (
     COMPARED,
@@ -34,11 +35,12 @@ from interrupted_runs import (
 from matplotlib.figure import Figure
 
 import train
+import train_transferlearning
 from going_modular import checkpoint as checkpoint_module
 from going_modular import run_log, training_run
 from going_modular import trainer as trainer_module
 from going_modular.checkpoint import load_checkpoint, load_model, previous
-from going_modular.data_setup import Batches
+from going_modular.data_setup import Batches, ImageSet
 from going_modular.data_sources import load_digits
 from going_modular.engine import evaluate
 from going_modular.results import read_results
@@ -51,8 +53,6 @@ FLAGS = [*FLAGS.split(), "--precision", "fp32", "--compile", "no"]
 OPTIONS = "--save-every 3 --log-steps --quiet".split()
 TRAIN = Script("train.py", FLAGS, OPTIONS)
 STEPS = 30  # of the run: 1,438 images in batches of 100, twice
-KEPT = ("history.csv", "steps.jsonl", "settings.json", CHECKPOINT)
-KEPT += ("checkpoint.previous.pt",)
 
 
 @pytest.fixture(scope="module")
@@ -129,20 +129,25 @@ def before_step(monkeypatch, number: int, action) -> None:
     monkeypatch.setattr(trainer_module, "gradient_step", counted)
 
 
-def hold(step: int, folder: Path) -> None:
-    """Let a run wait before a step of its session until it may go on."""
-    take, count = trainer_module.gradient_step, 0
+def hold(number: int, folder: Path, module=trainer_module, name="gradient_step"):
+    """Let a run wait before the nth call of a function until it may go on."""
+    function, count = getattr(module, name), 0
 
     def held(*args, **kwargs):
         nonlocal count
         count += 1
-        if count == step:
+        if count == number:
             folder.with_name("waiting").touch()
             while not folder.with_name("go").exists():
                 time.sleep(0.01)
-        return take(*args, **kwargs)
+        return function(*args, **kwargs)
 
-    trainer_module.gradient_step = held
+    setattr(module, name, held)
+
+
+def hold_last_files(folder: Path) -> None:
+    """Let a run wait before it writes what a finished run consists of."""
+    hold(1, folder, training_run, "save_model")
 
 
 def wait_for_hold(folder: Path, run: Run) -> None:
@@ -165,7 +170,7 @@ def kill_again_and_again(
         time.sleep(draw.uniform(0, 0.01))  # within a step, a test or a file
         run.send(signal.SIGKILL)
         status = run.end().status
-        if status == 0:  # it was faster
+        if status == 0 and number:  # it was faster, this time
             break
         assert status == -signal.SIGKILL
         if number < kills - 1:
@@ -271,15 +276,19 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", range(1, 100) if SLOW else MOMENTS)
+MOST = 130  # operations on files of a run, or somewhat more
+
+
+@pytest.mark.parametrize("moment", range(1, MOST + 1) if SLOW else MOMENTS)
 def test_a_run_killed_before_any_operation_on_a_file_ends_with_the_same_bytes(
     moment, whole, tmp_path
 ):
     operations = whole.with_name("operations").read_text().splitlines()
+    assert len(operations) <= MOST
     if moment in MOMENTS:
-        start, time = MOMENTS[moment]
+        start, number = MOMENTS[moment]
         places = [i for i, x in enumerate(operations, 1) if x.startswith(start)]
-        moment = places[time - 1]
+        moment = places[number - 1]
     elif moment > len(operations):
         pytest.skip("there are not that many operations")
     folder, notes = tmp_path / "run", tmp_path / "notes"
@@ -455,6 +464,9 @@ def test_zeros_at_the_end_of_the_steps_are_dropped(
         ("--average 0 --seed 7", "average from 0.9 to 0.0, seed from 0 to 7"),
         ("--embedding-dim 16", "embedding_dim from 12 to 16"),
         ("--data built-in", "data from 'digits' to 'built-in'"),
+        ("--variant B/2", "depth from 1 to 12, num_heads from 2 to 12"),
+        ("--variant B/2 --depth 1", "num_heads from 2 to 12"),
+        ("--variant Z/2", "unknown variant 'Z/2'"),
         ("--accumulate 2 --patience 1", "accumulate from 1 to 2, patience from 0 to 1"),
     ],
 )
@@ -468,40 +480,74 @@ def test_another_configuration_is_refused_with_the_fields_that_differ(
     assert before == {path.name: path.read_bytes() for path in stopped.iterdir()}
 
 
+@pytest.mark.parametrize("more", [[], "--precision auto --compile auto".split()])
 def test_the_same_configuration_given_again_is_no_other(
-    stopped, whole, plain_figures, capsys
+    more, stopped, whole, plain_figures, capsys
 ):
-    resume(capsys, stopped, *FLAGS)
+    """Also where "auto" was given, and has been decided since."""
+    resume(capsys, stopped, *FLAGS, *more)
     check_equal(stopped, whole)
 
 
-@pytest.mark.parametrize("kind", ["older", "foreign", "of the other script"])
-def test_a_checkpoint_of_another_kind_gets_one_line(kind, stopped, capsys):
-    state = load_checkpoint(stopped / CHECKPOINT)
-    if kind == "older":
-        state = {"settings": state["settings"], "model": state["trainer"]["model"]}
-    elif kind == "foreign":
-        state = {"state_dict": state["trainer"]["model"]}
-    else:
-        import train_transferlearning
+ANOTHER = "is of another script, train.py or train_transferlearning.py, or of another"
 
-        argv = ["--output", str(stopped), "--resume"]
-        assert train_transferlearning.main(argv) == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()
-        assert "train.py" in line
-        return
+
+def spoil(state: dict, *place: str, by: object = None) -> dict:
+    """Take an entry out of a nested state, or put something in its place."""
+    *outer, last = place
+    within = state
+    for name in outer:
+        within = within[name]
+    if by is None:
+        del within[last]
+    else:
+        within[last] = by
+    return state
+
+
+SPOILED = {
+    "older": lambda s: {"settings": s["settings"], "model": s["trainer"]["model"]},
+    "foreign": lambda s: {"state_dict": s["trainer"]["model"]},
+    "no rate": lambda s: spoil(s, "trainer", "rate"),
+    "no schedule": lambda s: spoil(s, "trainer", "schedule"),
+    "no weight": lambda s: spoil(s, "trainer", "model", "head.weight"),
+    "a weight of another shape": lambda s: spoil(
+        s, "trainer", "model", "head.weight", by=torch.ones(2, 3)
+    ),
+    "a trainer that is a number": lambda s: spoil(s, "trainer", by=5),
+    "no setting": lambda s: spoil(s, "settings", "patience"),
+    "a setting of another kind": lambda s: spoil(s, "settings", "depth", by="deep"),
+    "settings that are a list": lambda s: spoil(s, "settings", by=[1, 2]),
+    "no device": lambda s: spoil(s, "machine", "device"),
+    "a machine that is a number": lambda s: spoil(s, "machine", by=5),
+    "no labels": lambda s: spoil(s, "data", "check sum of labels"),
+    "random numbers of another kind": lambda s: spoil(
+        s, "trainer", "random_state", by=torch.zeros(3)
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_a_checkpoint_of_another_kind_gets_one_line(how, stopped, capsys):
+    state = SPOILED[how](load_checkpoint(stopped / CHECKPOINT))
     for path in (stopped / CHECKPOINT, previous(stopped / CHECKPOINT)):
         torch.save(state, path)
-    line = refused(capsys, "--output", stopped, "--resume")
-    assert "checkpoint" in line
+    line = refused(capsys, *OPTIONS, "--output", stopped, "--resume")
+    known = "depth" if how == "a setting of another kind" else ANOTHER
+    assert known in line
+
+
+def test_a_checkpoint_of_the_other_script_gets_one_line(stopped, capsys):
+    argv = ["--output", str(stopped), "--resume"]
+    assert train_transferlearning.main(argv) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("train_transferlearning.py: the checkpoint in")
+    assert ANOTHER in line
 
 
 def test_code_in_a_checkpoint_is_never_run(stopped, whole, plain_figures, capsys):
-    class Bomb:
-        def __reduce__(self):
-            return os.mkdir, (str(stopped / "ran"),)
-
-    torch.save({"settings": {}, "trainer": Bomb()}, stopped / CHECKPOINT)
+    bomb = Bomb(stopped / "ran")
+    torch.save({"settings": {}, "trainer": bomb}, stopped / CHECKPOINT)
     resume(capsys, stopped)
     assert not (stopped / "ran").exists()
     check_equal(stopped, whole)
@@ -529,11 +575,7 @@ def test_killed_after_the_last_epoch_the_files_are_written_on_resuming(
         patch.setattr(*LAST[file], die)
         argv = [*OPTIONS, "--output", stopped, "--resume"]
         assert call(capsys, *argv)[0] == 2
-    if all((stopped / name).exists() for name in FILES):
-        assert file == "results", "those of the last epoch were there"
-        assert "nothing to resume" in refused(capsys, *argv)
-    else:
-        assert "going on after epoch 2, step 0" in resume(capsys, stopped)
+    assert "going on after epoch 2, step 0" in resume(capsys, stopped)
     check_equal(stopped, whole)
 
 
@@ -551,13 +593,15 @@ def test_resume_and_overwrite_together_lose_nothing(
 
 
 @pytest.mark.parametrize("flag", ["--resume", "--overwrite"])
+@pytest.mark.parametrize("when", [partial(hold, 1), hold_last_files])
 def test_two_runs_in_one_folder_at_once_are_refused(
-    flag, stopped, whole, plain_figures, capsys
+    when, flag, stopped, whole, plain_figures, capsys
 ):
-    before = {path.name: path.read_bytes() for path in stopped.iterdir()}
-    run = TRAIN.resume(stopped, prepare=partial(hold, 1, stopped))
+    """While the first one trains, and while it writes its last files."""
+    run = TRAIN.resume(stopped, prepare=partial(when, folder=stopped))
     try:
         wait_for_hold(stopped, run)
+        before = {path.name: path.read_bytes() for path in stopped.iterdir()}
         flags = [] if flag == "--resume" else FLAGS
         line = refused(capsys, *flags, *OPTIONS, "--output", stopped, flag)
     finally:
@@ -567,6 +611,24 @@ def test_two_runs_in_one_folder_at_once_are_refused(
     assert before == {path.name: path.read_bytes() for path in stopped.iterdir()}
     resume(capsys, stopped)  # what held the folder went with the process
     check_equal(stopped, whole)
+
+
+def test_a_run_that_ended_while_another_was_loading_is_not_overwritten(
+    whole, tmp_path, monkeypatch, capsys
+):
+    """Both have found the folder free."""
+    folder = tmp_path / "run"
+
+    def load(*args):
+        shutil.copytree(whole, folder)
+        return load_digits(0)
+
+    monkeypatch.setattr(train, "load_data", load)
+    line = refused(capsys, *FLAGS, *OPTIONS, "--output", folder)
+    assert f"{folder} holds a finished run" in line and "add --overwrite" in line
+    assert sorted(os.listdir(folder)) == sorted(os.listdir(whole))
+    for path in whole.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
 
 
 def test_a_run_that_goes_on_with_other_threads_says_that_bits_may_differ(
@@ -580,15 +642,45 @@ def test_a_run_that_goes_on_with_other_threads_says_that_bits_may_differ(
     assert "last bits" in said
 
 
+def inverted(data: ImageSet) -> ImageSet:
+    return replace(data, images=255 - data.images)
+
+
+def renamed(data: ImageSet) -> ImageSet:
+    return replace(data, class_names=(*data.class_names[:-1], "ten"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: data.subset(torch.arange(1398)), "images: 1,438, now 1,398"),
+        (inverted, "check sum of pixels: "),
+        (renamed, "check sum of labels: "),
+    ],
+)
 def test_other_images_than_the_run_began_with_are_noticed(
-    stopped, monkeypatch, capsys, plain_figures
+    change, said, stopped, monkeypatch, capsys, plain_figures
 ):
-    """Somebody added photos to the folder, say."""
+    """Somebody removed photos, brought others, or named a folder anew."""
     train_set, test_set = load_digits(0)
-    fewer = train_set.subset(torch.arange(len(train_set) - 40))
-    monkeypatch.setattr(train, "load_data", lambda *_, **__: (fewer, test_set))
+    changed = change(train_set), test_set
+    monkeypatch.setattr(train, "load_data", lambda *_: changed)
     line = refused(capsys, *OPTIONS, "--output", stopped, "--resume")
-    assert "1,438" in line and "1,398" in line
+    assert "the images are not those that the run" in line and said in line
+
+
+def test_ctrl_c_before_anything_is_saved_promises_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "load_data", interrupt)
+    folder = tmp_path / "run"
+    status, _, complained = call(capsys, *FLAGS, "--output", folder)
+    assert status == 130
+    assert complained.strip() == "train.py: stopped at once; nothing was saved yet"
+    assert not folder.exists()
 
 
 # The same bytes, and what is in them

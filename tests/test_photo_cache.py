@@ -1,6 +1,7 @@
 """Decoded photos are kept and come back; what changed is decoded anew."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -10,18 +11,6 @@ from PIL import Image
 from going_modular import photo_cache, photo_folders
 from going_modular.photo_folders import load_folder
 from going_modular.utils import InputError
-
-
-@pytest.fixture
-def photos(tmp_path):
-    numbers = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        for i in range(5):
-            path = tmp_path / "photos" / name / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = numbers.integers(0, 256, (20, 30, 3), np.uint8)
-            Image.fromarray(pixels).save(path)
-    return tmp_path / "photos"
 
 
 @pytest.fixture
@@ -161,9 +150,28 @@ def test_full_disk_and_unusable_folders_are_one_line(photos, tmp_path, monkeypat
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_damaged_array_is_one_line(photos, tmp_path):
-    load_folder(photos, 8, cache=tmp_path / "cache")
-    (array,) = (tmp_path / "cache").glob("*.npy")
-    array.write_bytes(array.read_bytes()[:200])
-    with pytest.raises(InputError, match="cannot use the cache"):
-        load_folder(photos, 8, cache=tmp_path / "cache")
+def test_two_runs_that_fill_one_cache_decode_each_photo_once(
+    photos, tmp_path, monkeypatch
+):
+    """The second waits for the first, and finds what it has written."""
+    without = load_folder(photos, 8)
+    read, seen, found = photo_folders.read_photo, [], []
+
+    def load():
+        found.append(load_folder(photos, 8, cache=tmp_path / "cache"))
+
+    second = threading.Thread(target=load)
+
+    def note(path, size):
+        seen.append(path)
+        if len(seen) == 5:
+            second.start()
+            second.join(0.3)
+            assert second.is_alive() and not found
+        return read(path, size)
+
+    monkeypatch.setattr(photo_folders, "read_photo", note)
+    load()
+    second.join()
+    assert len(seen) == 10
+    assert len(found) == 2 and all(same(sets, without) for sets in found)

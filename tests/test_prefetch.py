@@ -41,17 +41,6 @@ def test_the_next_one_is_made_while_this_one_is_used():
     coming.close()
 
 
-def test_errors_come_up_where_the_batch_would_have_come():
-    def batches():
-        yield 1
-        raise OSError("lost")
-
-    coming = prefetch(batches())
-    assert next(coming) == 1
-    with pytest.raises(OSError, match="lost"):
-        next(coming)
-
-
 def test_leaving_early_ends_the_thread():
     before = threading.active_count()
     coming = prefetch(range(100))

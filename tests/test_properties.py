@@ -31,6 +31,7 @@ from going_modular.config import ViTConfig, count_parameters
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.optimization import rate_factor
 from going_modular.patch_embedding import patchify, unpatchify
+from going_modular.run_log import global_step
 from going_modular.settings import TrainingSettings
 from going_modular.signals import Stopped
 from going_modular.steps import gradient_step
@@ -52,12 +53,7 @@ def examples(count: int) -> settings:
     )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def as_in_a_terminal():
-    """Ctrl-C is not ignored, though it is where tests run in the background."""
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, usual)
+pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
 
 
 # Models
@@ -458,7 +454,7 @@ class Ender:
         self.losses, self.at, self.kill = losses, at, kill
 
     def after_step(self, trainer: Trainer, loss: Tensor) -> None:
-        step = trainer.epoch * len(trainer.train_batches) + trainer.step
+        step = global_step(trainer)
         self.losses[step] = loss.item()
         if step == self.at and self.kill:
             raise Killed

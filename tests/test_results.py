@@ -4,6 +4,7 @@ import pickle
 
 import pandas as pd
 import pytest
+from bomb import Bomb
 
 from going_modular.results import main, read_results, write_results
 from going_modular.utils import InputError
@@ -24,16 +25,8 @@ def test_results_come_back_as_written(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["results.pkl"]
 
 
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
 def test_pickle_with_code_is_refused_and_nothing_runs(tmp_path):
-    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb(str(tmp_path / "ran"))))
+    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
     with pytest.raises(InputError, match="bomb.pkl is no results file"):
         read_results(tmp_path / "bomb.pkl")
     assert not (tmp_path / "ran").exists()

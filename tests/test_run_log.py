@@ -154,6 +154,14 @@ def test_a_lines_learning_rate_is_the_one_its_step_was_taken_at(tmp_path):
     assert [line["learning_rate"] for line in read_lines(tmp_path)] == record.rates
 
 
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_is_null_for_json_has_none(loss, tmp_path):
+    StepLines(tmp_path, 0).after_step(build(), torch.tensor(loss))
+    text = (tmp_path / "steps.jsonl").read_text()
+    line = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert line["loss"] is None
+
+
 @pytest.mark.parametrize("done", [0, 1, 5, 9, 10])
 def test_lines_after_the_checkpoint_are_dropped(done, tmp_path):
     write_lines(tmp_path, range(1, 11))

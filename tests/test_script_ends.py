@@ -7,26 +7,34 @@ from pathlib import Path
 import pytest
 
 from going_modular import script_ends
+from going_modular.checkpoint import previous
 from going_modular.engine import TrainingDiverged
+from going_modular.runs import CHECKPOINT, FILES
 from going_modular.script_ends import run_script
 from going_modular.signals import Stopped
 from going_modular.utils import InputError
 
 STEPS = "every step so far is kept"
-CHECKPOINT = "what the last checkpoint holds is kept"
-GO_ON = "go on with --output runs/first --resume"
+KEPT = "what the last checkpoint holds is kept"
 
 
-def end(error: BaseException | None = None, **flags) -> int:
+def end(error: BaseException | None = None, output: Path | None = None, **flags) -> int:
     """Run a script that chooses its output folder, then meets an error."""
     flags = {"output": None, "device": "cpu", "shard": False, **flags}
 
     def run(args, processes):
-        args.output = Path("runs/first")
+        args.output = output
         if error is not None:
             raise error
 
     return run_script("train.py", run, argparse.Namespace(**flags))
+
+
+@pytest.fixture
+def output(tmp_path) -> Path:
+    """A folder with a checkpoint."""
+    (tmp_path / CHECKPOINT).touch()
+    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -35,19 +43,42 @@ def end(error: BaseException | None = None, **flags) -> int:
         (InputError("no folder x"), 2, "train.py: no folder x"),
         (TrainingDiverged("loss became nan"), 2, "train.py: loss became nan"),
         (OSError("cannot write x"), 2, "train.py: cannot write x"),
-        (Stopped(signal.SIGINT), 130, f"train.py: stopped; {STEPS}: {GO_ON}"),
-        (Stopped(signal.SIGTERM), 143, f"train.py: stopped; {STEPS}: {GO_ON}"),
-        (
-            KeyboardInterrupt(),
-            130,
-            f"train.py: stopped at once; {CHECKPOINT}: {GO_ON}",
-        ),
     ],
 )
-def test_each_end_has_its_status_and_its_line(error, status, line, capsys):
+def test_an_error_has_its_status_and_its_line(error, status, line, capsys):
     assert end(error) == status
     said = capsys.readouterr()
     assert said.err.strip() == line and said.out == ""
+
+
+STOPS = [
+    (Stopped(signal.SIGINT), 130, f"train.py: stopped; {STEPS}"),
+    (Stopped(signal.SIGTERM), 143, f"train.py: stopped; {STEPS}"),
+    (KeyboardInterrupt(), 130, f"train.py: stopped at once; {KEPT}"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "line"), STOPS)
+@pytest.mark.parametrize("name", [CHECKPOINT, previous(Path(CHECKPOINT)).name])
+def test_a_stop_says_how_to_go_on(name, error, status, line, output, capsys):
+    (output / CHECKPOINT).rename(output / name)
+    assert end(error, output) == status
+    said = capsys.readouterr()
+    assert said.err.strip() == f"{line}: go on with --output {output} --resume"
+    assert said.out == ""
+
+
+def test_a_stop_says_only_what_can_be_done(output, capsys):
+    """Nothing to go on from, or nothing to go on with."""
+    for folder in (None, output / "new"):
+        assert end(KeyboardInterrupt(), folder) == 130
+        said = capsys.readouterr().err.strip()
+        assert said == "train.py: stopped at once; nothing was saved yet"
+    for name in FILES:
+        (output / name).touch()
+    assert end(KeyboardInterrupt(), output) == 130  # comparing, say
+    said = capsys.readouterr().err.strip()
+    assert said == f"train.py: stopped at once; the run in {output} is finished"
 
 
 def test_a_run_that_is_done_says_nothing_more(capsys):
@@ -62,16 +93,18 @@ def test_an_error_that_nobody_foresaw_shows_where_it_is():
         end(ZeroDivisionError())
 
 
-def test_a_lost_process_is_told_from_an_error_of_ones_own(monkeypatch, capsys):
+def test_a_lost_process_is_told_from_an_error_of_ones_own(output, monkeypatch, capsys):
     monkeypatch.setattr("going_modular.processes.world_size", lambda: 2)
     monkeypatch.setattr(
         script_ends, "start_processes", lambda *_: script_ends.Processes()
     )
     monkeypatch.setattr(script_ends, "says_first", lambda: True)
-    assert end(RuntimeError("[gloo/pair.cc] Connection closed by peer")) == 2
+    lost = RuntimeError("[gloo/pair.cc] Connection closed by peer")
+    assert end(lost, output) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     about = "another process has ended, so this run ends"
-    assert line == f"train.py: {about}; {CHECKPOINT}: {GO_ON}"
+    go_on = f"go on with --output {output} --resume"
+    assert line == f"train.py: {about}; {KEPT}: {go_on}"
     with pytest.raises(RuntimeError, match="shapes"):
         end(RuntimeError("shapes cannot be multiplied"))
 

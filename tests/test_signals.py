@@ -85,6 +85,24 @@ def test_a_signal_that_is_ignored_stays_ignored():
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signal_that_comes_while_the_handlers_change_is_noted(kind, monkeypatch):
+    before = [signal.getsignal(kind) for kind in KINDS]
+    take, sent = signal.signal, []
+
+    def take_and_send(number, handler):
+        replaced = take(number, handler)
+        if number == kind and not sent:
+            sent.append(kind)
+            signal.raise_signal(kind)
+        return replaced
+
+    monkeypatch.setattr(signal, "signal", take_and_send)
+    with StopSignals() as signals:
+        assert signals.received == kind
+    assert [signal.getsignal(kind) for kind in KINDS] == before
+
+
 def test_stopped_says_which_signal_it_was():
     stopped = Stopped(signal.SIGTERM)
     assert str(stopped) == "SIGTERM" and 128 + stopped.number == 143

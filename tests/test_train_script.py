@@ -90,7 +90,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(finished, tmp_
 def test_resumed_run_equals_the_uninterrupted_one(
     finished, tmp_path, monkeypatch, capsys
 ):
-    """Stop in the second epoch, as Ctrl-C does, and go on."""
+    """Stop after the first epoch, by a Ctrl-C while all else waits, and go on."""
     output = tmp_path / "stopped"
     save = training_run.save_checkpoint
 

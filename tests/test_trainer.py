@@ -4,7 +4,6 @@ Every comparison here is of bits. What goes on is always built anew, from anothe
 and reads its state from a file.
 """
 
-import copy
 import math
 import os
 import random
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from exactness import check_same
+from small_runs import all_but_times
 from torch import Tensor, nn
 
 from going_modular import processes as processes_module
@@ -25,6 +25,7 @@ from going_modular.data_setup import Batches, ImageSet, random_crop_and_flip
 from going_modular.engine import RESULT_COLUMNS, TrainingDiverged, evaluate
 from going_modular.engine import train as engine_train
 from going_modular.optimization import build_optimizer, build_schedule
+from going_modular.run_log import global_step
 from going_modular.signals import Stopped
 from going_modular.toy import toy_config
 from going_modular.trainer import Trainer
@@ -32,6 +33,7 @@ from going_modular.vit import ViT
 
 K, COUNT = 10, 13  # classes; images, which in batches of 4 leave a last one of 1
 SLOW = "SLOW" in os.environ
+pytestmark = pytest.mark.usefixtures("as_in_a_terminal")
 
 
 def toy_set(seed: int = 0) -> ImageSet:
@@ -53,15 +55,11 @@ class Watcher:
         self.after_epoch = after_epoch or nothing
 
 
-def steps_done(trainer: Trainer) -> int:
-    return trainer.epoch * len(trainer.train_batches) + trainer.step
-
-
 def stop_after(step: int) -> Watcher:
     """Sends the process a signal once so many steps of the run are done."""
 
     def after_step(trainer, loss):
-        if steps_done(trainer) == step:
+        if global_step(trainer) == step:
             signal.raise_signal(signal.SIGTERM)
 
     return Watcher(after_step)
@@ -102,18 +100,12 @@ def build(
     )
 
 
-def everything(trainer: Trainer) -> dict:
-    """All that two runs must have in common; the times are their own."""
-    state = copy.deepcopy(trainer.state_dict())
-    return {k: v for k, v in state.items() if k not in ("seconds", "waited")}
-
-
 def stop(path, trainer: Trainer, step: int) -> None:
     """Let a run be stopped after so many steps, its state in a file."""
     trainer.watchers = [stop_after(step)]
     with pytest.raises(Stopped, match="SIGTERM"):
         trainer.train(partial(save_checkpoint, path))
-    assert steps_done(trainer) == step
+    assert global_step(trainer) == step
 
 
 def go_on(path, seed: int = 99, **options) -> Trainer:
@@ -125,14 +117,6 @@ def go_on(path, seed: int = 99, **options) -> Trainer:
 
 def ignore(state: dict) -> None:
     """Saves nothing."""
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_terminal():
-    """Ctrl-C is not ignored, though it is where tests run in the background."""
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, usual)
 
 
 # Without any option it is the engine's loop
@@ -170,17 +154,12 @@ def test_without_options_the_bits_are_those_of_engine_train(options):
 
 
 def test_epoch_figures_count_each_image_once_with_accumulation_too():
-    seen = []
-
-    def watch(trainer, loss):
-        seen.append((loss.item(), len(trainer.train_batches.data)))
-
-    trainer = build(accumulate=3, watchers=[Watcher(watch)])
-    results = trainer.train(ignore)
-    assert len(seen) == 12
-    losses = [loss for loss, _ in seen[:4]]
-    weights = [4, 4, 4, 1]
-    mean = sum(loss * w for loss, w in zip(losses, weights, strict=True)) / COUNT
+    losses = []
+    watch = Watcher(lambda trainer, loss: losses.append(loss.item()))
+    results = build(accumulate=3, watchers=[watch]).train(ignore)
+    assert len(losses) == 12
+    weights = [4, 4, 4, 1]  # of the first epoch
+    mean = sum(x * w for x, w in zip(losses[:4], weights, strict=True)) / COUNT
     assert results["train_loss"][0] == mean
     assert all((COUNT * share) % 1 < 1e-9 for share in results["train_acc"])
 
@@ -194,7 +173,7 @@ def uninterrupted() -> dict:
     trainer = build(**EVERYTHING)
     trainer.train(ignore)
     assert trainer.epoch == EVERYTHING["epochs"], "patience leaves it alone"
-    return everything(trainer)
+    return all_but_times(trainer)
 
 
 @pytest.mark.parametrize("step", range(1, 17))
@@ -204,9 +183,9 @@ def test_stopped_after_any_step_it_goes_on_with_the_same_bits(
     path = tmp_path / "checkpoint.pt"
     stop(path, build(**EVERYTHING), step)
     trainer = go_on(path, **EVERYTHING)
-    assert steps_done(trainer) == step
+    assert global_step(trainer) == step
     trainer.train(ignore)
-    check_same(everything(trainer), uninterrupted)
+    check_same(all_but_times(trainer), uninterrupted)
 
 
 def test_stopped_after_every_step_it_still_ends_the_same(uninterrupted, tmp_path):
@@ -217,7 +196,7 @@ def test_stopped_after_every_step_it_still_ends_the_same(uninterrupted, tmp_path
     trainer = go_on(path, **EVERYTHING)
     assert (trainer.epoch, trainer.step) == (3, 4), "the last test is still to come"
     trainer.train(ignore)
-    check_same(everything(trainer), uninterrupted)
+    check_same(all_but_times(trainer), uninterrupted)
 
 
 def test_a_state_from_the_last_step_of_an_epoch_is_tested_before_the_next_epoch(
@@ -230,13 +209,13 @@ def test_a_state_from_the_last_step_of_an_epoch_is_tested_before_the_next_epoch(
     trainer = go_on(tmp_path / "checkpoint.pt", **EVERYTHING)
     steps = []
     watch = Watcher(
-        lambda trainer, loss: steps.append(steps_done(trainer)),
+        lambda trainer, loss: steps.append(global_step(trainer)),
         lambda trainer: steps.append("epoch"),
     )
     trainer.watchers = [watch]
     trainer.train(ignore)
     assert steps[:2] == ["epoch", 9] and steps[-2:] == [16, "epoch"]
-    check_same(everything(trainer), uninterrupted)
+    check_same(all_but_times(trainer), uninterrupted)
 
 
 def test_a_signal_during_the_test_stops_after_the_epoch(uninterrupted, tmp_path):
@@ -248,7 +227,7 @@ def test_a_signal_during_the_test_stops_after_the_epoch(uninterrupted, tmp_path)
     trainer = go_on(path, **EVERYTHING)
     assert (trainer.epoch, trainer.step) == (1, 0)
     trainer.train(ignore)
-    check_same(everything(trainer), uninterrupted)
+    check_same(all_but_times(trainer), uninterrupted)
 
 
 def test_a_signal_during_the_very_last_test_lets_the_run_end(uninterrupted):
@@ -258,7 +237,7 @@ def test_a_signal_during_the_very_last_test_lets_the_run_end(uninterrupted):
 
     trainer = build(watchers=[Watcher(after_epoch=interrupt)], **EVERYTHING)
     trainer.train(ignore)
-    check_same(everything(trainer), uninterrupted)
+    check_same(all_but_times(trainer), uninterrupted)
 
 
 def test_a_finished_state_does_nothing_more(uninterrupted, tmp_path):
@@ -267,7 +246,7 @@ def test_a_finished_state_does_nothing_more(uninterrupted, tmp_path):
     again = go_on(tmp_path / "checkpoint.pt", **EVERYTHING)
     assert again.done
     check_same(again.train(ignore), trainer.results)
-    check_same(everything(again), uninterrupted)
+    check_same(all_but_times(again), uninterrupted)
 
 
 @pytest.mark.parametrize("save_every", [1, 3, 4])
@@ -288,7 +267,7 @@ def test_saving_and_watching_change_nothing(save_every, uninterrupted, tmp_path)
         for place in [*((epoch, step) for step in within), (epoch + 1, 0)]
     ]
     assert len(watched) == 16
-    check_same(everything(trainer), uninterrupted)
+    check_same(all_but_times(trainer), uninterrupted)
 
 
 @pytest.mark.parametrize("step", [2, 4, 7])
@@ -308,7 +287,7 @@ def test_every_saved_state_is_one_to_go_on_from(step, uninterrupted, tmp_path):
         build(**EVERYTHING).train(save, save_every=2)
     trainer = go_on(path, **EVERYTHING)
     trainer.train(ignore)
-    check_same(everything(trainer), uninterrupted)
+    check_same(all_but_times(trainer), uninterrupted)
 
 
 def random_options(number: int) -> dict:
@@ -335,7 +314,7 @@ def test_any_run_stopped_anywhere_ends_the_same(number, tmp_path):
     options = random_options(number)
     whole = build(**options)
     whole.train(ignore)
-    last = steps_done(whole)
+    last = global_step(whole)
     path = tmp_path / "checkpoint.pt"
     draw = random.Random(number)
     stops = sorted(draw.sample(range(1, last + 1), min(last, draw.randint(1, 3))))
@@ -344,7 +323,7 @@ def test_any_run_stopped_anywhere_ends_the_same(number, tmp_path):
         stop(path, trainer, step)
         trainer = go_on(path, seed=step, **options)
     trainer.train(ignore)
-    check_same(everything(trainer), everything(whole))
+    check_same(all_but_times(trainer), all_but_times(whole))
 
 
 # What could make a run go on differently without anybody noticing
@@ -353,7 +332,7 @@ def test_any_run_stopped_anywhere_ends_the_same(number, tmp_path):
 def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(uninterrupted):
     trainer = build(**EVERYTHING)
     trainer.train(ignore)
-    check_same(everything(trainer), uninterrupted)
+    check_same(all_but_times(trainer), uninterrupted)
     other = build(seed=1, **EVERYTHING)
     other.train(ignore)
     assert other.results != uninterrupted["results"]
@@ -370,9 +349,9 @@ def test_training_asks_neither_python_nor_numpy_for_random_numbers():
 def test_testing_moves_no_random_state_and_no_weight():
     trainer = build(**EVERYTHING)
     trainer.train(ignore)
-    before = everything(trainer)
+    before = all_but_times(trainer)
     evaluate(trainer.tested, trainer.test_batches)
-    check_same(everything(trainer), before)
+    check_same(all_but_times(trainer), before)
 
 
 def test_what_the_options_add_is_part_of_the_bits(uninterrupted):
@@ -386,19 +365,6 @@ def test_what_the_options_add_is_part_of_the_bits(uninterrupted):
             assert trainer.epoch < EVERYTHING["epochs"]
         else:
             assert trainer.results != uninterrupted["results"], name
-
-
-def test_a_saved_state_does_not_follow_the_run(tmp_path):
-    """One that is in a file is as it was, also if the run has gone on since."""
-    states = []
-
-    def save(state):
-        save_checkpoint(tmp_path / f"{len(states)}.pt", state)
-        states.append(copy.deepcopy(state))
-
-    build(**EVERYTHING).train(save, 3)
-    for i, state in enumerate(states):
-        check_same(load_checkpoint(tmp_path / f"{i}.pt"), state)
 
 
 def test_sums_come_back_in_full_precision(tmp_path):
@@ -415,11 +381,34 @@ def test_sums_come_back_in_full_precision(tmp_path):
 def test_time_adds_up_over_the_sessions(tmp_path):
     path = tmp_path / "checkpoint.pt"
     stop(path, build(**EVERYTHING), 3)
-    before = load_checkpoint(path)["seconds"]
-    assert before > 0
+    before = load_checkpoint(path)
+    assert 0 < before["waited"] < before["seconds"] < 60
     trainer = go_on(path, **EVERYTHING)
+    assert trainer.seconds == before["seconds"]
+    assert trainer.waited == before["waited"]
     trainer.train(ignore)
-    assert before < trainer.seconds < 60
+    assert before["seconds"] < trainer.seconds < 60
+    assert before["waited"] < trainer.waited
+
+
+def test_waiting_is_the_time_until_a_batch_comes_and_not_that_of_the_step(monkeypatch):
+    now = 0.0
+
+    def pass_time(seconds):
+        nonlocal now
+        now += seconds
+
+    def batches():
+        for seconds in (3, 4):
+            pass_time(seconds)
+            yield seconds
+        pass_time(5)  # to find that there are no more
+
+    monkeypatch.setattr(trainer_module.time, "perf_counter", lambda: now)
+    trainer = build()
+    for seconds in trainer.timed(batches()):
+        pass_time(100 * seconds)
+    assert trainer.waited == 3 + 4 + 5
 
 
 # A running average of the weights
@@ -577,7 +566,7 @@ def test_a_loss_that_is_no_number_is_named_and_no_checkpoint_holds_it(
     if saved:  # what was saved before is good to go on from
         trainer = go_on(tmp_path / "checkpoint.pt", **options)
         trainer.train(ignore)
-        check_same(everything(trainer), everything(whole))
+        check_same(all_but_times(trainer), all_but_times(whole))
 
 
 def test_a_stop_right_after_a_loss_that_is_no_number_saves_nothing(monkeypatch):
@@ -602,13 +591,12 @@ def test_an_infinite_loss_and_one_only_in_the_test_are_named(monkeypatch):
     trainer = build()
 
     def spoil(trainer, loss):
-        if steps_done(trainer) == 5:
+        if global_step(trainer) == 5:
             trainer.model.head.bias.data[0] = -math.inf
 
     trainer.watchers = [Watcher(spoil)]
     with pytest.raises(TrainingDiverged, match="epoch 2: loss became (inf|nan) at"):
         trainer.train(ignore)
-    script(monkeypatch, RISING)
     monkeypatch.setattr(processes_module, "evaluate", lambda *_: (math.nan, 0.5))
     with pytest.raises(TrainingDiverged, match="epoch 1: test loss became nan"):
         build().train(ignore)
@@ -618,7 +606,7 @@ def test_weights_that_are_no_numbers_are_not_saved_though_the_loss_was_one():
     trainer = build()
 
     def spoil(gradient):
-        return gradient * math.nan if steps_done(trainer) == 5 else gradient
+        return gradient * math.nan if global_step(trainer) == 5 else gradient
 
     trainer.model.head.bias.register_hook(spoil)
     saved = []
@@ -630,6 +618,37 @@ def test_weights_that_are_no_numbers_are_not_saved_though_the_loss_was_one():
     with pytest.raises(TrainingDiverged, match="epoch 2"):
         trainer.train(save, save_every=1)
     assert saved[-1] == (1, 1)
+
+
+class Generators:
+    """Stand in for `torch.cuda`: one generator for each device."""
+
+    def __init__(self, *states: int):
+        self.states = [torch.tensor([state]) for state in states]
+
+    def get_rng_state(self, device: torch.device) -> Tensor:
+        return self.states[device.index]
+
+    def set_rng_state(self, state: Tensor, device: torch.device) -> None:
+        self.states[device.index] = state
+
+
+def test_a_run_on_a_gpu_keeps_that_gpus_random_state(monkeypatch, tmp_path):
+    """It may go on with another number, and where there are fewer; or on a CPU."""
+    gpus = Generators(5, 6)
+    monkeypatch.setattr(torch, "get_device_module", lambda kind: gpus)
+    trainer = build()
+    trainer.device = torch.device("cuda:1")
+    save_checkpoint(tmp_path / "checkpoint.pt", trainer.state_dict())
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
+    gpus.states = [torch.tensor([0])]
+    trainer.load_state_dict(state | {"device_random_state": {}})  # one of a CPU's run
+    trainer.device = torch.device("cuda:0")
+    trainer.load_state_dict(state)
+    assert [s.item() for s in gpus.states] == [6]
+    build().load_state_dict(state)
+    assert [s.item() for s in gpus.states] == [6]
+    assert build().state_dict()["device_random_state"] == {}
 
 
 def test_batches_are_made_ahead_where_the_step_leaves_the_cpu_free(monkeypatch):

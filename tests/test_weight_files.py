@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from bomb import Bomb
 from peers import (
     WIDE,
     images_for,
@@ -283,18 +284,10 @@ def test_two_models_at_once_are_refused():
 # Files that could run code
 
 
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
 @pytest.mark.parametrize("name", ["bomb.pth", "bomb.bin", "bomb.npz", "bomb.ckpt"])
 @pytest.mark.parametrize("protocol", [None, 0, 2, 4])
 def test_pickle_with_code_is_refused_and_nothing_runs(name, protocol, tmp_path):
-    bomb, path = Bomb(str(tmp_path / "ran")), tmp_path / name
+    bomb, path = Bomb(tmp_path / "ran"), tmp_path / name
     if protocol is None:
         torch.save({**timm_vit(WIDE).state_dict(), "bomb": bomb}, path)
     else:
@@ -308,14 +301,14 @@ def test_pickle_with_code_is_refused_and_nothing_runs(name, protocol, tmp_path):
 
 
 def test_folder_with_code_in_it_is_refused_and_nothing_runs(tmp_path):
-    state = {"bomb": Bomb(str(tmp_path / "ran"))}
+    state = {"bomb": Bomb(tmp_path / "ran")}
     refused(write_folder_of_pth(state, tmp_path), "refused", "io.open")
     assert not (tmp_path / "ran").exists()
 
 
 def test_object_array_is_refused_and_nothing_runs(tmp_path):
     arrays = official_arrays(WIDE)
-    arrays["cls"] = np.array([Bomb(str(tmp_path / "ran"))], dtype=object)
+    arrays["cls"] = np.array([Bomb(tmp_path / "ran")], dtype=object)
     np.savez(tmp_path / "objects.npz", **arrays)
     refused(tmp_path / "objects.npz", "refused", "Object arrays")
     np.savez(tmp_path / "objects.pth", **arrays)  # told by content, not by name
