@@ -121,7 +121,7 @@ class ManyProcesses(Processes):
         work.wait()
         return word.item() or None
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def evaluate(self, model: nn.Module, batches: Batches) -> tuple[float, float]:
         model.eval()
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -134,7 +134,7 @@ class ManyProcesses(Processes):
         loss, correct = self.total(loss, correct)
         return loss.item() / len(batches.data), correct.item() / len(batches.data)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def predict(self, model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
         model.eval()
         pairs = [torch.stack([model(x).argmax(dim=1), y], dim=1) for x, y in batches]
