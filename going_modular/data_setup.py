@@ -154,7 +154,8 @@ def random_windows(
 # %% ../notebooks/01_data.ipynb #41a7b781
 def stretch_windows(images: Tensor, windows: Tensor) -> Tensor:
     """(B, C, H, W): what each of (B, 2, 3) windows shows, as large as the image."""
-    grid = F.affine_grid(windows.to(images), images.shape, align_corners=False)
+    windows = windows.to(images)
+    grid = F.affine_grid(windows, images.shape, align_corners=False)  # (B, H, W, 2)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
@@ -170,7 +171,7 @@ def random_crop_and_flip(
     """Show each image through a random window, stretched back to the image's size.
 
     Args:
-        images: (B, C, H, W) floats.
+        images: (B, C, H, W) floats, or what else `stretch` takes.
         min_area: Least share of the area, above 0 and up to 1.
         generator: Source of the random numbers.
         flip: Mirror half of the images.
@@ -179,7 +180,7 @@ def random_crop_and_flip(
         stretch: Called with the images and their windows.
 
     Returns:
-        (B, C, H, W) floats.
+        (B, C, H, W) of the same kind.
 
     Source: the "inception crop" of the official code's pre-training, 5 to 100 %.
     """
@@ -250,7 +251,10 @@ class Batches:
         return images, self.data.labels[chosen].to(self.device)
 
     def prepare(self, images: Tensor, place: int, **share) -> Tensor:
-        """Floats of a batch's bytes; `share` says which they are, where not all."""
+        """Floats of a batch's bytes.
+
+        Several processes make a part each; `share` is its `start` and `of`.
+        """
         stream = random_stream(self.seed, self.epoch, place)
         if self.augment_bytes is not None:
             images = self.augment_bytes(images, stream, **share)

@@ -36,7 +36,7 @@ def build_optimizer(
 ) -> torch.optim.AdamW:
     """AdamW with beta .9 and .999: the decay is applied apart from the gradient.
 
-    All parameters are updated in one fused kernel.
+    Each group is updated in one fused call.
 
     Args:
         model: The model.

@@ -33,10 +33,10 @@ class TransformerEncoderBlock(nn.Module):
             z: (B, T, D) tokens.
             return_intermediates: Also give a dictionary with attention, (B, nh, T, T),
                 z_prime and z, (B, T, D).
-            class_only: Give the class token alone, (B, 1, D).
+            class_only: Give the class token alone. Intermediates hold all tokens.
 
         Returns:
-            (B, T, D) tokens, and the dictionary when asked for.
+            (B, T, D) tokens or (B, 1, D), and the dictionary when asked for.
         """
         if not return_intermediates:
             z_prime = self.msa_block(z)  # Equation 2
@@ -66,14 +66,17 @@ class TransformerEncoder(nn.Module):
         intermediates: dict[str, Tensor] | None = None,
         class_only: bool = False,
     ):
-        """Map (B, T, D) tokens z_0 to (B, T, D) tokens z_L.
+        """Map tokens z_0 to tokens z_L.
 
         Args:
             z: (B, T, D) tokens z_0.
             intermediates: A dictionary to be filled with attention_l, (B, nh, T, T),
                 z_prime_l and z_l, (B, T, D), for l = 1 ... L.
-            class_only: Give the class token alone, (B, 1, D), and spare the last MLP
-                the others. Intermediates hold all tokens.
+            class_only: Give the class token alone, and spare the last MLP the others.
+                Intermediates hold all tokens.
+
+        Returns:
+            (B, T, D) tokens or, where no intermediates are asked for, (B, 1, D).
         """
         for layer, block in enumerate(self.blocks, start=1):
             if intermediates is None:
