@@ -10,11 +10,11 @@ network, or a picture of the class token's attention.
 
 import argparse
 import io
+import os
 import sys
 from pathlib import Path
 
 import matplotlib
-import torch
 
 from going_modular.explaining import (
     add_head,
@@ -25,14 +25,14 @@ from going_modular.explaining import (
 )
 from going_modular.explorer.data import Exploration, explore_image
 from going_modular.explorer.page import page
-from going_modular.outputs import check_file, write_files
+from going_modular.outputs import check_file, weight_files, write_files
 from going_modular.plots.explanation import plot_explanation
 from going_modular.plots.predictions import printable
 from going_modular.plots.style import use_style
 from going_modular.predictions import load_classifier
 from going_modular.progress import print_table
-from going_modular.settings import one_line_parser
-from going_modular.utils import InputError, choose_device
+from going_modular.settings import one_line_parser, user_path
+from going_modular.utils import InputError, choose_device, is_out_of_memory
 from going_modular.weight_reading import read_pretrained
 from going_modular.weight_sources import BUILT_IN
 
@@ -42,20 +42,21 @@ PICTURES = (".png", ".pdf", ".svg")
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = one_line_parser(__doc__)
-    parser.add_argument("photo", type=Path, help="the file of one photo")
+    parser.add_argument("photo", type=user_path, help="the file of one photo")
     parser.add_argument(
         "--weights",
+        type=os.path.expanduser,
         default=BUILT_IN,
         help="a file or folder of weights of any common kind, or a name such as "
         f"vit_b_16 or timm:NAME ({BUILT_IN})",
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=user_path,
         help="page to write, .html (explorer.html, unless only --png is given)",
     )
     parser.add_argument(
-        "--png", type=Path, help=f"picture to write, {', '.join(PICTURES)}"
+        "--png", type=user_path, help=f"picture to write, {', '.join(PICTURES)}"
     )
     parser.add_argument(
         "--layers",
@@ -104,7 +105,7 @@ def check_flags(args: argparse.Namespace) -> None:
         if value is not None and value < 1:
             flag = name.replace("_", "-")
             raise InputError(f"--{flag} must be a positive integer, not {value}")
-    taken = {args.photo.resolve(), Path(args.weights).resolve()}
+    taken = {args.photo.resolve(), *weight_files(args.weights)}
     for flag, suffixes in (("output", PAGES), ("png", PICTURES)):
         path = getattr(args, flag)
         if path is None:
@@ -189,7 +190,9 @@ def main(argv: list[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(f"explain.py: {printable(error)}", file=sys.stderr)
         return 2
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         print(
             f"explain.py: this model needs more memory than {args.device} has: leave "
             "out --whole, or choose --device cpu",

@@ -10,24 +10,25 @@ Prints the likeliest classes of each photo and draws them into a picture.
 import argparse
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
 import matplotlib
-import torch
 
 from going_modular.helper_functions import plot_predictions, use_style
-from going_modular.outputs import check_file, write_files
+from going_modular.outputs import check_file, is_drawn, weight_files, write_files
 from going_modular.plots.predictions import printable
 from going_modular.predictions import (
+    SUFFIXES,
     Prediction,
     find_photos,
     load_classifier,
     predict_photos,
 )
 from going_modular.progress import print_table
-from going_modular.settings import one_line_parser
-from going_modular.utils import InputError, choose_device
+from going_modular.settings import one_line_parser, user_path
+from going_modular.utils import InputError, choose_device, is_out_of_memory
 from going_modular.weight_sources import BUILT_IN
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -37,10 +38,14 @@ MOST_SHOWN = 24  # photos in the picture
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = one_line_parser(__doc__)
     parser.add_argument(
-        "photos", nargs="+", type=Path, help="photos, and folders to search for them"
+        "photos",
+        nargs="+",
+        type=user_path,
+        help="photos, and folders to search for them",
     )
     parser.add_argument(
         "--weights",
+        type=os.path.expanduser,
         default=BUILT_IN,
         help="a file or folder of weights of any common kind, or a name such as "
         f"vit_b_16 or timm:NAME ({BUILT_IN})",
@@ -50,11 +55,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=user_path,
         default=Path("predictions.png"),
         help=f"picture to write, {', '.join(PICTURES)} (predictions.png)",
     )
-    parser.add_argument("--json", type=Path, help="file to write for programs")
+    parser.add_argument("--json", type=user_path, help="file to write for programs")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the files of an earlier run"
     )
@@ -84,7 +89,13 @@ def check_flags(args: argparse.Namespace) -> None:
         raise InputError(
             f"--output must end in {', '.join(PICTURES)}: {str(args.output)!r}"
         )
-    read = {path.resolve() for path in (*args.photos, Path(args.weights))}
+    read = weight_files(args.weights) | {path.resolve() for path in args.photos}
+    folders = [path.resolve() for path in args.photos if path.is_dir()]
+    for path in (args.output, args.json):
+        if path is None or path.suffix.lower() not in SUFFIXES or not path.exists():
+            continue
+        if any(map(path.resolve().is_relative_to, folders)) and not is_drawn(path):
+            raise InputError(f"{path} is one of the photos: choose another name")
     for flag in ("output", "json"):
         if getattr(args, flag) is not None:
             check_file(f"--{flag}", getattr(args, flag), read, args.overwrite)
@@ -178,7 +189,9 @@ def main(argv: list[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(f"predict.py: {printable(error)}", file=sys.stderr)
         return 2
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         print(
             f"predict.py: {args.batch_size} photos at once need more memory than "
             f"{args.device} has: choose a smaller --batch-size",

@@ -9,6 +9,7 @@ and, after each epoch, a checkpoint from which --resume goes on.
 """
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 
@@ -23,6 +24,8 @@ from going_modular.processes import Processes
 from going_modular.progress import print_table
 from going_modular.reused_memory import reusing_memory
 from going_modular.runs import (
+    at_its_place,
+    check_apart,
     check_output,
     check_same_settings,
     choose_output,
@@ -72,7 +75,8 @@ NO_FLAG = ("in_channels", "num_classes", "representation_size", "mean", "std")
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = one_line_parser(__doc__)
-    parser.add_argument("--data", help=f"{', '.join(SOURCES)}, or a folder (built-in)")
+    about = f"{', '.join(SOURCES)}, or a folder (built-in)"
+    parser.add_argument("--data", type=os.path.expanduser, help=about)
     add_run_flags(parser, smoke="a try-out on the digits, in under a minute")
     add_flags(parser.add_argument_group("training"), TrainingSettings)
     model = parser.add_argument_group("model (sizes that suit the images by default)")
@@ -99,7 +103,7 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
         return Plan.from_settings({**preset, **given}), None
     expected = ("data", *MODEL_FIELDS, *TRAINING_FIELDS)
     checkpoint = read_unfinished(args.output, expected)
-    saved = checkpoint["settings"]
+    saved = at_its_place(checkpoint["settings"], given, SOURCES)
     if "variant" in given:
         given = {**sizes_of(given.pop("variant"), saved["image_size"]), **given}
     check_same_settings(saved, given)
@@ -139,6 +143,8 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     with processes.in_turns():
         plan, checkpoint = make_plan(args)
         args.output = args.output or choose_output(plan.data)
+        if plan.data not in SOURCES:
+            check_apart(plan.data, cache=args.cache, output=args.output)
         if checkpoint is None:
             check_output(args.output, args.overwrite)
         plan, train_set, test_set = load_images(plan, args)

@@ -9,6 +9,7 @@ Without flags it takes the weights that come with this project, trained on cloth
 """
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 
@@ -21,6 +22,8 @@ from going_modular.pretrained import load_pretrained
 from going_modular.processes import Processes
 from going_modular.progress import print_table
 from going_modular.runs import (
+    at_its_place,
+    check_apart,
     check_output,
     check_same_settings,
     choose_output,
@@ -63,9 +66,11 @@ SMOKE = dict(epochs=2, shots=5)
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = one_line_parser(__doc__)
-    parser.add_argument("--data", help=f"{', '.join(SOURCES)}, or a folder (digits)")
+    about = f"{', '.join(SOURCES)}, or a folder (digits)"
+    parser.add_argument("--data", type=os.path.expanduser, help=about)
     parser.add_argument(
         "--weights",
+        type=os.path.expanduser,
         help=f"{BUILT_IN}, a file, a folder, or a name: vit_b_16 of torchvision, "
         "timm:NAME, transformers:NAME, official:FILE",
     )
@@ -92,10 +97,10 @@ def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
         given = {**SMOKE, **given}
     if args.resume:
         checkpoint = read_unfinished(args.output, names)
-        check_same_settings(checkpoint["settings"], given)
+        saved = at_its_place(checkpoint["settings"], given, SOURCES)
+        check_same_settings(saved, given)
         with fits(args.output):
-            plan = TransferPlan.from_settings(checkpoint["settings"])
-        return plan, checkpoint
+            return TransferPlan.from_settings(saved), checkpoint
     data = given.setdefault("data", "digits")
     mode = given.setdefault("mode", "full")
     photos = PHOTOS if data not in SOURCES and mode == "full" else {}
@@ -120,7 +125,10 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         plan, checkpoint = make_plan(args)
         if processes.sharded and plan.mode == "linear":
             raise InputError("--shard needs --mode full: a head alone fits one device")
-        args.output = args.output or choose_output(f"{plan.data}-{plan.mode}")
+        args.output = args.output or choose_output(plan.data, f"-{plan.mode}")
+        if plan.data not in SOURCES:
+            check_apart(plan.data, cache=args.cache, output=args.output)
+        check_apart(plan.weights, output=args.output)
         if checkpoint is None:
             check_output(args.output, args.overwrite)
         found = read_pretrained(plan.weights, plan.num_heads or None)

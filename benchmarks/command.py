@@ -7,11 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from going_modular.engine import TrainingDiverged
+from going_modular.outputs import is_drawn
 from going_modular.utils import InputError
 
-__all__ = ["RESULTS", "check_files", "check_positive", "run_command", "write_json"]
+__all__ = [
+    "RESULTS",
+    "check_files",
+    "check_picture",
+    "check_positive",
+    "run_command",
+    "write_json",
+]
 
 RESULTS = Path(__file__).parent / "results"
+PICTURES = (".png", ".pdf", ".svg")
 
 
 def run_command(
@@ -30,6 +39,9 @@ def run_command(
     except (InputError, TrainingDiverged, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is written", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -51,6 +63,24 @@ def check_files(args: argparse.Namespace, *names: str) -> None:
             raise InputError(f"--{name}: no folder {path.parent}")
         if path and path.is_dir():
             raise InputError(f"--{name}: {path} is a folder, name a file in it")
+        if not path or not path.exists():
+            continue
+        if not path.is_file() or not (is_drawn(path) or is_result(path)):
+            raise InputError(f"--{name}: {path} is none of ours, name another file")
+
+
+def check_picture(path: Path | None) -> None:
+    """Refuse a picture of a kind that cannot be drawn."""
+    if path and path.suffix.lower() not in PICTURES:
+        raise InputError(f"--output must end in {', '.join(PICTURES)}: {path}")
+
+
+def is_result(path: Path) -> bool:
+    """Whether a benchmark wrote this file; there it may write again."""
+    try:
+        return "processor" in json.loads(path.read_text())
+    except (ValueError, TypeError):
+        return False
 
 
 def write_json(path: Path, figures: dict) -> None:

@@ -25,6 +25,7 @@ import torch
 from benchmarks.command import (
     RESULTS,
     check_files,
+    check_picture,
     check_positive,
     run_command,
     write_json,
@@ -148,6 +149,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args.device = choose_device(args.device)
     args.json = args.json or RESULTS / f"growth_{args.device.type}.json"
     check_positive(args, "batch", "rounds", "minutes")
+    check_picture(args.output)
     check_files(args, "output", "json")
     return args
 

@@ -30,6 +30,7 @@ import train
 from benchmarks.command import (
     RESULTS,
     check_files,
+    check_picture,
     run_command,
     write_json,
 )
@@ -102,6 +103,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.output = args.output or ROOT / f"images/recipes_{args.data}.png"
     args.json = args.json or RESULTS / f"recipes_{args.data}.json"
+    check_picture(args.output)
     check_files(args, "output", "json")
     return args
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from benchmarks.command import (
     RESULTS,
     check_files,
+    check_picture,
     check_positive,
     run_command,
     write_json,
@@ -134,6 +135,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, default=RESULTS / "trust.json")
     args = parser.parse_args(argv)
     check_positive(args, "images", "steps")
+    check_picture(args.output)
     check_files(args, "output", "json")
     return args
 

@@ -1,5 +1,7 @@
 """How to compute a step fastest: chosen by measuring, on the machine at hand."""
 
+import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +14,14 @@ from going_modular.processes import ALONE, Processes
 from going_modular.settings import PRECISIONS, TrainingSettings
 from going_modular.steps import gradient_step
 
-__all__ = ["choose_computation", "first_batch", "has_bf16", "seconds_per_step"]
+__all__ = [
+    "choose_computation",
+    "compilers_reason",
+    "first_batch",
+    "has_bf16",
+    "is_compilers",
+    "seconds_per_step",
+]
 
 FASTER = 0.85  # share of the time from which another way is taken
 ROUNDS, MOST_SECONDS = 5, 15  # of a measurement
@@ -129,9 +138,25 @@ def choose_by_measuring(
         return replace(settings, compile="no")
     model.compile()
     if auto:
-        ways = [PRECISIONS[name]]
-        (compiled,) = seconds_per_step(model, images, ways, settings.accumulate)
+        ways, compiled = [PRECISIONS[name]], math.inf
+        try:
+            (compiled,) = seconds_per_step(model, images, ways, settings.accumulate)
+        except RuntimeError as error:
+            if not is_compilers(error):
+                raise
+            print(f"not compiled: {compilers_reason(error)}")
         if compiled > FASTER * eager:
             model._compiled_call_impl = None  # as before compile()
             return replace(settings, compile="no")
     return replace(settings, compile="yes")
+
+
+def is_compilers(error: Exception) -> bool:
+    """Whether torch.compile raised it: there may be no C++ compiler."""
+    module = sys.modules.get("torch._dynamo.exc")  # slow to import
+    return module is not None and isinstance(error, module.TorchDynamoException)
+
+
+def compilers_reason(error: Exception) -> str:
+    """What is wrong, in one line."""
+    return " ".join(str(error).splitlines()[:2])

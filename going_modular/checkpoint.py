@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from going_modular.config import ViTConfig
-from going_modular.utils import InputError
+from going_modular.utils import InputError, is_out_of_memory
 from going_modular.vit import ViT
 
 __all__ = [
@@ -168,7 +168,7 @@ def read_checkpoint(path: Path) -> dict:
         with warnings.catch_warnings(action="ignore"):  # about foreign pickles
             state = torch.load(path, map_location="cpu", weights_only=True)
     except RuntimeError as error:
-        raise MemoryError if "allocate memory" in str(error) else error from None
+        raise MemoryError if is_out_of_memory(error) else error from None
     if not isinstance(state, dict):
         raise ValueError(f"it holds a {type(state).__name__}")
     return state

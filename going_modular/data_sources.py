@@ -4,6 +4,7 @@ Each source gives a training and a test `ImageSet`, held in memory as bytes.
 """
 
 import gzip
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,8 +99,13 @@ def load_fashion_mnist(download: bool = False) -> tuple[ImageSet, ImageSet]:
         fetch("fashion_mnist", lambda: datasets.FashionMNIST(DOWNLOADS, download=True))
     for folder in (fetched, DEBIAN_FASHION_MNIST):
         if (folder / "train-images-idx3-ubyte.gz").exists():
-            train = read_fashion_mnist(folder, "train")
-            return train, read_fashion_mnist(folder, "t10k")
+            try:
+                return tuple(read_fashion_mnist(folder, x) for x in ("train", "t10k"))
+            except (OSError, EOFError, ValueError, zlib.error) as error:
+                raise InputError(
+                    f"fashion_mnist in {folder} is incomplete or damaged ({error}): "
+                    "remove that folder and add --download"
+                ) from None
     raise InputError(
         f"fashion_mnist is neither in {fetched} nor in {DEBIAN_FASHION_MNIST}: add "
         "--download (30 MB), or install Debian's package dataset-fashion-mnist"

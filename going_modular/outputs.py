@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from PIL import Image
+
 from going_modular.checkpoint import place_beside
 from going_modular.utils import InputError
 
-__all__ = ["check_file", "write_files"]
+__all__ = ["check_file", "is_drawn", "weight_files", "write_files"]
+
+WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".npz")
 
 
 def check_file(flag: str, path: Path, taken: set[Path], overwrite: bool) -> None:
@@ -36,6 +40,24 @@ def check_file(flag: str, path: Path, taken: set[Path], overwrite: bool) -> None
             f"cannot write {path}: {nearest} is no folder that you may write to; "
             f"choose another {flag}"
         )
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether matplotlib drew this picture, as it does ours: it may be drawn anew."""
+    try:
+        with Image.open(path) as picture:
+            return "matplotlib" in picture.info.get("Software", "").lower()
+    except Exception:  # damaged files raise many kinds
+        return False
+
+
+def weight_files(weights: str) -> set[Path]:
+    """The files that such weights are read from, resolved; a name has none."""
+    place = Path(weights).resolve()
+    if not place.is_dir():
+        return {place}
+    files = {path.resolve() for path in place.iterdir() if path.suffix in WEIGHTS}
+    return {place, place / "config.json", *files}
 
 
 def write_files(files: Mapping[Path, Callable[[Path], object]]) -> None:

@@ -4,6 +4,7 @@ Which photos are held out is decided before they are read, so that each part lie
 one piece in memory, or in a file that is mapped into it.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from going_modular.photo_cache import cached_photos
 from going_modular.photo_decoding import check_memory, decode_into, read_photo
 from going_modular.utils import InputError
 
-__all__ = ["load_folder", "split"]
+__all__ = ["TEST_FOLDERS", "files_in", "load_folder", "split"]
+
+TEST_FOLDERS = ("test", "validation", "val", "valid")
 
 
 def load_folder(
@@ -30,8 +33,8 @@ def load_folder(
     """Read photos from a folder with one subfolder a class.
 
     Args:
-        folder: Holds the class folders, or `train/` and `test/` (or `validation/` or
-            `val/`) with the class folders in each.
+        folder: Holds the class folders, or `train/` and `test/` (or another name of
+            `TEST_FOLDERS`) with the class folders in each.
         image_size: Photos are cut to their central square and resized to this side.
         skip_bad: Leave out files that are no readable images, and say how many. The
             first reading finds them; the others are then read again without them.
@@ -51,9 +54,10 @@ def load_folder(
             f"no folder {str(folder)!r}: give a folder with one subfolder a class, or "
             "a name that --help lists"
         )
-    test_folders = [folder / name for name in ("test", "validation", "val")]
+    test_folders = [folder / name for name in TEST_FOLDERS]
     test_folder = next((path for path in test_folders if path.is_dir()), None)
     if not (folder / "train").is_dir() or test_folder is None:
+        refuse_train_alone(folder / "train")
         names = class_folders(folder)
 
         def divide(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,6 +74,16 @@ def load_folder(
     (train,) = read_classes(folder / "train", names, image_size, skip_bad, cache)
     (test,) = read_classes(test_folder, names, image_size, skip_bad, cache)
     return train, test
+
+
+def refuse_train_alone(train: Path) -> None:
+    """Refuse a folder train/ that holds classes: it is no class beside others."""
+    inside = list(train.iterdir()) if train.is_dir() else []
+    if inside and all(path.is_dir() for path in inside):
+        raise InputError(
+            f"{train} holds folders, but beside it is no {', '.join(TEST_FOLDERS)}: "
+            f"name that one so, or give {train} alone"
+        )
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -141,20 +155,37 @@ def read_classes(
     )
 
 
-def is_hidden(path: Path) -> bool:
-    """Whether it or a folder on the way to it is, such as .ipynb_checkpoints."""
-    return any(part.startswith(".") for part in path.parts)
+def files_in(folder: Path) -> list[Path]:
+    """The files in a folder and below, sorted, without what is hidden.
+
+    Links to folders are followed, each folder once.
+
+    Raises:
+        InputError: A folder cannot be read, whose photos would be missing.
+    """
+
+    def refuse(error: OSError):
+        raise InputError(
+            f"cannot read {error.filename} ({error.strerror}): mend that, or remove it"
+        ) from None
+
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
 def list_photos(folder: Path, names: Sequence[str]) -> list[tuple[Path, int]]:
     """The files in each class folder and below, with their labels."""
     photos = []
     for label, name in enumerate(names):
-        found = sorted(
-            path
-            for path in (folder / name).rglob("*")
-            if path.is_file() and not is_hidden(path.relative_to(folder))
-        )
+        found = files_in(folder / name)
         if not found:
             raise InputError(f"{folder / name} holds no image: add some or remove it")
         photos += [(path, label) for path in found]

@@ -13,6 +13,7 @@ from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
 from going_modular.image_fitting import fit_images
 from going_modular.photo_decoding import decode_all, read_photo
+from going_modular.photo_folders import files_in
 from going_modular.pretrained import build_pretrained
 from going_modular.utils import InputError
 from going_modular.vit import ViT
@@ -103,14 +104,11 @@ def find_photos(
             continue
         if not path.is_dir():
             raise InputError(f"no photo {str(path)!r}: give files, or folders of them")
-        found = sorted(
+        found = [
             file
-            for file in path.rglob("*")
-            if file.suffix.lower() in SUFFIXES
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            and file.is_file()
-            and file.resolve() not in leave_out
-        )
+            for file in files_in(path)
+            if file.suffix.lower() in SUFFIXES and file.resolve() not in leave_out
+        ]
         if not found:
             kinds = ", ".join(SUFFIXES)
             raise InputError(f"folder {str(path)!r} holds no photo ({kinds})")

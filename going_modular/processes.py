@@ -144,6 +144,9 @@ def start_processes(device: str = "auto", sharded: bool = False) -> Processes:
             nobody to share with.
     """
     if world_size() == 1:
+        size = os.environ.get("WORLD_SIZE", "1")
+        if size != "1":
+            raise InputError(f"WORLD_SIZE is {size!r}: unset it, or use torchrun")
         if sharded:
             raise InputError(
                 "--shard shares a model out over several processes: start them with "
@@ -165,7 +168,8 @@ def start_processes(device: str = "auto", sharded: bool = False) -> Processes:
 
 def world_size() -> int:
     """How many processes torchrun has started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    size = os.environ.get("WORLD_SIZE", "1")
+    return max(1, int(size)) if size.isdecimal() else 1
 
 
 def says_first() -> bool:

@@ -1,5 +1,6 @@
 """What a run shows while it goes on: a bar, a line an epoch, tables."""
 
+import sys
 import time
 
 from tqdm import tqdm
@@ -15,7 +16,8 @@ class Progress:
 
     def __init__(self, epochs: int, quiet: bool, done: int = 0):
         self.epochs = epochs
-        self.disable = True if quiet else None  # None: only on a terminal
+        # None: only on a terminal. A process may have no stderr at all.
+        self.disable = True if quiet or sys.stderr is None else None
         self.bar = None
         self.first = done
         self.start = time.monotonic()

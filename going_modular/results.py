@@ -7,7 +7,6 @@ it is opened with `pd.read_pickle`: do that with your own files only. `read_resu
 opens any file safely, since it allows nothing but the parts of a plain table.
 """
 
-import argparse
 import pickle
 import sys
 from pathlib import Path
@@ -49,7 +48,8 @@ class TableUnpickler(pickle.Unpickler):
 
 def write_results(path: Path, results: dict[str, list[float]]) -> None:
     """Write one row an epoch, so that `pd.read_pickle` reads it back."""
-    write_file(path, pd.DataFrame(results).to_pickle)
+    table = pd.DataFrame(results)
+    write_file(path, lambda beside: table.to_pickle(beside.absolute()))
 
 
 def read_results(path: str | Path) -> pd.DataFrame:
@@ -76,28 +76,36 @@ def read_results(path: str | Path) -> pd.DataFrame:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m going_modular.results",
-        description="Print a results file and draw its loss curves beside it.",
-    )
-    parser.add_argument("file", type=Path, help="results.pkl of a training run")
-    path = parser.parse_args(argv).file
-    # Drawing is slow to import and only this command needs it.
+    # Slow to import, and only this command needs them.
     from going_modular.helper_functions import plot_loss_curves, use_style
+    from going_modular.outputs import check_file, is_drawn, write_files
+    from going_modular.settings import one_line_parser, user_path
 
+    parser = one_line_parser("Print a results file and draw its loss curves beside it.")
+    parser.prog = "results"
+    about = "results.pkl of a training run"
+    parser.add_argument("file", type=user_path, help=about)
+    about = "picture to write, .png, .pdf or .svg (beside the file, .png)"
+    parser.add_argument("--output", type=user_path, help=about)
+    about = "replace a picture that is none of ours"
+    parser.add_argument("--overwrite", action="store_true", help=about)
+    args = parser.parse_args(argv)
     use_style()
     try:
-        results = read_results(path)
+        results = read_results(args.file)
         figure = plot_loss_curves(results)
-    except ValueError as error:
+        picture = args.output or args.file.with_suffix(".png")
+        replace = args.overwrite or is_drawn(picture)
+        check_file("--output", picture, {args.file.resolve()}, replace)
+        rows = results.rename_axis("epoch").rename(index=lambda i: i + 1)
+        print(rows.round(4).to_string())
+        write_files({picture: figure.savefig})
+        print(f"curves: {picture}")
+    except (ValueError, OSError) as error:
         print(f"results: {error}", file=sys.stderr)
         return 2
-    print(
-        results.rename_axis("epoch").rename(index=lambda i: i + 1).round(4).to_string()
-    )
-    picture = path.with_suffix(".png")
-    write_file(picture, figure.savefig)
-    print(f"curves: {picture}")
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -16,6 +16,8 @@ from going_modular.utils import InputError
 __all__ = [
     "CHECKPOINT",
     "FILES",
+    "at_its_place",
+    "check_apart",
     "check_output",
     "check_same_data",
     "check_same_settings",
@@ -42,9 +44,9 @@ FILES = (  # at the end
 )
 
 
-def choose_output(data: str, parent: Path = Path("runs")) -> Path:
+def choose_output(data: str, ending: str = "", parent: Path = Path("runs")) -> Path:
     """The first free folder of runs/NAME, runs/NAME-2, runs/NAME-3, ..."""
-    name = Path(data).resolve().name
+    name = Path(data).resolve().name + ending
     number = 1
     while (folder := parent / (f"{name}-{number}" if number > 1 else name)).exists():
         number += 1
@@ -86,12 +88,45 @@ def check_output(folder: Path, overwrite: bool) -> None:
             f"{folder} holds an unfinished run: add --resume to go on, or --overwrite "
             "to start again"
         )
-    taken = [name for name in FILES if (folder / name).exists()]
+    files = FILES if is_of_a_run(folder / SETTINGS) else (*FILES, SETTINGS, *LOGS)
+    taken = [name for name in files if (folder / name).exists()]
     if taken:
         raise InputError(
             f"{folder} already has {', '.join(taken)}: choose another --output, or add "
             "--overwrite"
         )
+
+
+def is_of_a_run(settings: Path) -> bool:
+    """Whether a run wrote this file; then the logs beside it are a run's, too."""
+    try:
+        return "learning_rate" in json.loads(settings.read_text())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def check_apart(read: str, **written: Path | None) -> None:
+    """Refuse to write where a run reads its photos or its weights.
+
+    Args:
+        read: The photos' folder, or the weights' file or folder.
+        written: Folders to write to, by the names of their flags.
+
+    Raises:
+        InputError: One of them is in the other.
+    """
+    source = Path(read).resolve()
+    for flag, folder in written.items():
+        if folder is None or not source.exists():
+            continue
+        place = folder.resolve()
+        if place.is_relative_to(source) or (
+            source.is_file() and source.is_relative_to(place)
+        ):
+            raise InputError(
+                f"--{flag} {folder} and {read}, which the run reads, are in one "
+                f"another: choose another --{flag}"
+            )
 
 
 def read_unfinished(folder: Path | None, settings: Collection[str]) -> dict:
@@ -135,6 +170,19 @@ def fits(folder: Path) -> Iterator[None]:
         ) from None
 
 
+def at_its_place(settings: dict, given: Mapping, names: Collection[str]) -> dict:
+    """Settings whose folder of photos is where a flag now says; it may have moved.
+
+    Args:
+        settings: Those of the run.
+        given: Those that flags name now.
+        names: Sets of images that are no folders.
+    """
+    place = given.get("data", settings["data"])
+    moved = place not in names and settings["data"] not in names
+    return {**settings, "data": place} if moved else settings
+
+
 def check_same_settings(saved: Mapping, given: Mapping) -> None:
     """Refuse to go on with other settings than a run began with.
 
@@ -158,7 +206,8 @@ def describe_data(train_set: ImageSet, test_set: ImageSet) -> dict:
 
     Of many images about a thousand are looked at, from first to last.
     """
-    seen, named = 0, zlib.crc32("\n".join(train_set.class_names).encode())
+    names = "\n".join(train_set.class_names)
+    seen, named = 0, zlib.crc32(names.encode(errors="surrogateescape"))
     for data in (train_set, test_set):
         some = data.images[:: len(data) // 1000 + 1]
         seen = zlib.crc32(some.numpy().tobytes(), seen)

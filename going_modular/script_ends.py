@@ -1,11 +1,13 @@
 """How a training script ends: done, stopped, or with one line that says why not."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 
 import matplotlib
 
+from going_modular.acceleration import compilers_reason, is_compilers
 from going_modular.engine import TrainingDiverged
 from going_modular.processes import (
     Processes,
@@ -15,7 +17,7 @@ from going_modular.processes import (
 )
 from going_modular.runs import has_checkpoint, holds_finished_run
 from going_modular.signals import Stopped
-from going_modular.utils import InputError
+from going_modular.utils import InputError, is_out_of_memory
 
 __all__ = ["run_script"]
 
@@ -36,6 +38,8 @@ def run_script(
         The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     matplotlib.use("Agg")  # files only, no window
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
 
     def kept(what: str) -> str:
         if args.output is not None and holds_finished_run(args.output):
@@ -47,8 +51,11 @@ def run_script(
     try:
         with start_processes(args.device, args.shard) as processes:
             run(args, processes)
-    except (InputError, TrainingDiverged, OSError) as error:
+    except (InputError, TrainingDiverged) as error:
         complain(f"{name}: {error}")
+        return 2
+    except OSError as error:
+        complain(f"{name}: {error}; {kept('what the last checkpoint holds')}")
         return 2
     except Stopped as stopped:
         complain(f"\n{name}: stopped; {kept('every step so far')}")
@@ -57,11 +64,20 @@ def run_script(
         what = kept("what the last checkpoint holds")
         complain(f"\n{name}: stopped at once; {what}")
         return 130
-    except RuntimeError as error:
-        if not lost_another(error):
-            raise
+    except (RuntimeError, MemoryError) as error:
         what = kept("what the last checkpoint holds")
-        complain(f"{name}: another process has ended, so this run ends; {what}")
+        if is_out_of_memory(error):
+            complain(
+                f"{name}: not enough memory: cut batches into parts (--accumulate), or "
+                f"choose a smaller --batch-size or model; {what}"
+            )
+        elif is_compilers(error):
+            why = compilers_reason(error)
+            complain(f"{name}: cannot compile ({why}): add --compile no; {what}")
+        elif lost_another(error):
+            complain(f"{name}: another process has ended, so this run ends; {what}")
+        else:
+            raise
         return 2
     return 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ __all__ = [
     "add_run_flags",
     "one_line_parser",
     "run_options",
+    "user_path",
 ]
 
 BYTES_FROM = 48  # pixels a side, from which cropping bytes is faster
@@ -187,6 +189,11 @@ def one_line_parser(description: str) -> argparse.ArgumentParser:
     )
 
 
+def user_path(text: str) -> Path:
+    """A path as typed, with the home folder for a ~ that the shell has left."""
+    return Path(os.path.expanduser(text))
+
+
 def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
     """Add the flags that every training script has, and switches of its own.
 
@@ -194,7 +201,7 @@ def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
         parser: Of the script.
         more: Help of each further switch, by its name.
     """
-    parser.add_argument("--output", type=Path, help="folder to write (runs/NAME)")
+    parser.add_argument("--output", type=user_path, help="folder to write (runs/NAME)")
     for flag, text in {
         **more,
         "resume": "go on from the checkpoint in --output",
@@ -209,7 +216,7 @@ def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
         parser.add_argument(f"--{flag}", action="store_true", help=text)
     parser.add_argument(
         "--cache",
-        type=Path,
+        type=user_path,
         help="folder that keeps the decoded photos of a folder, for the next run",
     )
     parser.add_argument(

@@ -37,12 +37,14 @@ class StopSignals:
         return self
 
     def note(self, number: int, frame) -> None:
-        self.received = number
-        self.restore()
-
-    def restore(self) -> None:
-        for kind, handler in self.usual.items():
-            signal.signal(kind, handler)
+        if self.received is None:
+            self.received = number
+        elif callable(self.usual[number]):
+            self.usual[number](number, frame)
+        else:  # the system's own: it ends the process
+            signal.signal(number, self.usual[number])
+            signal.raise_signal(number)
 
     def __exit__(self, *error) -> None:
-        self.restore()
+        for kind, handler in self.usual.items():
+            signal.signal(kind, handler)

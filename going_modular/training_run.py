@@ -1,5 +1,6 @@
 """What the training scripts share: the run with its checkpoints, and its files."""
 
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -98,17 +99,17 @@ def train_with_checkpoints(
         print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
     with ExitStack() as stack:
         if processes.is_first:
+            watchers = [Progress(training.epochs, quiet, trainer.epoch)]
+            watchers += [EpochFiles(output)]
+            if tensorboard:  # may not be there: nothing is cleared before
+                watchers += [TensorBoard(output, trainer.epoch * len(train_batches))]
             if checkpoint is None:
                 clear_output(output)
             write_settings(output, settings)
-            watchers = [Progress(training.epochs, quiet, trainer.epoch)]
-            stack.enter_context(watchers[0])
-            watchers += [EpochFiles(output)]
             if log_steps:
                 watchers += [StepLines(output, global_step(trainer))]
-            if tensorboard:
-                watchers += [TensorBoard(output, trainer.epoch * len(train_batches))]
             trainer.watchers = watchers
+            stack.enter_context(watchers[0])
         trainer.train(
             lambda state: save_checkpoint(
                 output / CHECKPOINT, {**kept, "trainer": state}
@@ -139,8 +140,9 @@ def write_outputs(
     write_results(output / "results.pkl", results)
     save_model(output / "model.safetensors", model, names)
     write_file(output / "loss_curves.png", plot_loss_curves(results).savefig)
-    confusion = plot_confusion_matrix(labels, guesses, names)
-    write_file(output / "confusion_matrix.png", confusion.savefig)
+    with warnings.catch_warnings(action="ignore"):  # letters that the font lacks
+        confusion = plot_confusion_matrix(labels, guesses, names)
+        write_file(output / "confusion_matrix.png", confusion.savefig)
 
 
 def print_summary(

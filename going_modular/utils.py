@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-__all__ = ["InputError", "choose_device", "describe_machine", "set_seeds"]
+__all__ = [
+    "InputError",
+    "choose_device",
+    "describe_machine",
+    "is_out_of_memory",
+    "set_seeds",
+]
 
 
 class InputError(ValueError):
@@ -41,6 +47,13 @@ def choose_device(name: str = "auto") -> torch.device:
     if wanted not in available:
         raise InputError(f"no device {name!r} here: choose from {', '.join(available)}")
     return torch.device(wanted)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory, of a device or a CPU, did not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int]:

@@ -145,3 +145,17 @@ def test_another_process_takes_the_firsts_choice_and_measures_nothing(
     chosen = choose_computation(settings, model, toy_images(), 10, Second())
     assert chosen == firsts and measured[0] == []
     assert (model._compiled_call_impl is not None) == (compiled == "yes")
+
+
+def test_a_run_is_not_compiled_where_no_compiler_is(model, monkeypatch, capsys):
+    from torch._dynamo.exc import TorchDynamoException
+
+    def seconds(model, images, precisions, accumulate=1):
+        if model._compiled_call_impl is not None:
+            raise TorchDynamoException("raised:\nNo C++ compiler")
+        return [1.0]
+
+    monkeypatch.setattr(acceleration, "seconds_per_step", seconds)
+    assert choose(model, 10_000, precision="fp32").compile == "no"
+    assert model._compiled_call_impl is None
+    assert capsys.readouterr().out == "not compiled: raised: No C++ compiler\n"

@@ -1,5 +1,6 @@
 """Benchmarks: the formulas they rest on, and that their command lines run."""
 
+import errno
 import importlib
 import json
 import os
@@ -8,6 +9,7 @@ import sys
 import pytest
 import torch
 from browser import require_browser
+from PIL import Image
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -224,6 +226,9 @@ def test_growth_runs_and_draws(tmp_path, capsys):
         (loading, ["--rounds", "0"], "--rounds must be positive, not 0"),
         (trust, ["--steps", "0"], "--steps must be positive, not 0"),
         (trust, ["--output", "no/such/x.png"], "--output: no folder no/such"),
+        (trust, ["--output", "x.foo"], "--output must end in .png, .pdf, .svg: x.foo"),
+        (growth, ["--output", "x"], "--output must end in .png, .pdf, .svg: x"),
+        (recipes, ["--json", "/dev/full"], "--json: /dev/full is none of ours"),
         (recipes, ["--json", "no/such/x.json"], "--json: no folder no/such"),
         (recipes, ["--epochs", "0"], "epochs must be a positive integer, not 0"),
     ],
@@ -305,11 +310,44 @@ def test_every_benchmark_says_what_it_does(name, capsys):
     assert benchmark.__doc__.split("\n")[0][:30] in capsys.readouterr().out
 
 
-def test_a_table_that_cannot_be_written_is_shown_all_the_same(monkeypatch, capsys):
+def test_a_table_that_cannot_be_written_is_shown_all_the_same(
+    tmp_path, monkeypatch, capsys
+):
     """The disk has become full meanwhile."""
-    monkeypatch.setattr(needs, "check", lambda *_: pytest.fail("asked for none"))
-    flags = ["--check", "none", "--models", "Ti/16", "--json", "/dev/full"]
+
+    def fail(path, figures):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(needs, "write_json", fail)
+    path = tmp_path / "needs.json"
+    flags = ["--check", "none", "--models", "Ti/16", "--json", str(path)]
     assert needs.main(flags) == 2
     said = capsys.readouterr()
     assert "| Ti/16 " in said.out
     assert "No space left on device" in said.err and said.err.count("\n") == 1
+
+
+def test_a_benchmark_that_is_stopped_says_so(tmp_path, monkeypatch, capsys):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(needs, "row", interrupt)
+    assert needs.main(["--check", "none", "--json", str(tmp_path / "x.json")]) == 130
+    assert capsys.readouterr().err.strip() == "stopped; nothing is written"
+
+
+def test_only_files_of_benchmarks_are_written_again(tmp_path, capsys):
+    path, picture = tmp_path / "x.json", tmp_path / "x.png"
+    flags = ["--check", "none", "--models", "Ti/16", "--json", str(path)]
+    for mine in ("my notes", "[1]", '{"a": 1}'):
+        path.write_text(mine)
+        assert needs.main(flags) == 2
+        line = capsys.readouterr().err
+        assert line == f"--json: {path} is none of ours, name another file\n"
+        assert path.read_text() == mine
+    path.unlink()
+    for _ in range(2):  # the second time it is a benchmark's own
+        assert needs.main(flags) == 0
+    Image.new("RGB", (3, 3)).save(picture)
+    assert trust.main(["--output", str(picture), "--json", str(path)]) == 2
+    assert "x.png is none of ours" in capsys.readouterr().err

@@ -1,5 +1,8 @@
 """Folders of photos and named sets become image sets, or one clear line."""
 
+import gzip
+import os
+import shutil
 import struct
 
 import numpy as np
@@ -17,7 +20,7 @@ from going_modular.data_sources import (
     load_fashion_mnist,
 )
 from going_modular.photo_decoding import MOST_BYTES, decode_all, read_photo
-from going_modular.photo_folders import load_folder, split
+from going_modular.photo_folders import TEST_FOLDERS, load_folder, split
 from going_modular.utils import InputError
 
 
@@ -224,3 +227,57 @@ def test_torchvision_set_is_decoded_once_and_keeps_labels_and_names():
     assert data.labels.tolist() == [0, 0, 0, 1, 1]
     assert data.class_names == ("dark", "light")
     assert Pictures.read == 5
+
+
+@pytest.mark.parametrize("name", TEST_FOLDERS)
+def test_the_folder_of_test_images_has_many_names(name, folder, capsys):
+    (folder / "train").mkdir()
+    for kind in ("cat", "dog"):
+        (folder / kind).rename(folder / "train" / kind)
+    with pytest.raises(InputError, match="train holds folders, but beside it is no "):
+        load_folder(folder, image_size=8)
+    shutil.copytree(folder / "train", folder / name)
+    train, test = load_folder(folder, image_size=8)
+    assert len(train) == len(test) == 15
+
+
+def test_a_class_may_be_called_train(folder):
+    (folder / "cat").rename(folder / "train")
+    train, _ = load_folder(folder, image_size=8)
+    assert train.class_names == ("dog", "train")
+
+
+def test_linked_folders_are_read_once(folder, tmp_path):
+    (folder / "cat").rename(tmp_path / "cats")
+    (folder / "cat").mkdir()
+    for name in ("a", "b"):
+        (folder / "cat" / name).symlink_to(tmp_path / "cats")
+    (tmp_path / "cats" / "again").symlink_to(folder / "cat")
+    train, test = load_folder(folder, image_size=8)
+    assert len(train) + len(test) == 15
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    (folder / "cat" / "more").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("more"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"cannot read .*more \(Permission denied\)"):
+        load_folder(folder, image_size=8)
+
+
+@pytest.mark.parametrize("how", ["cut", "no gzip", "labels gone"])
+def test_a_damaged_fashion_mnist_is_one_line(how, tmp_path, monkeypatch):
+    monkeypatch.setattr("going_modular.data_sources.DOWNLOADS", tmp_path)
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    content = gzip.compress(bytes(16 + 784))
+    content = {"cut": content[:-9], "no gzip": b"no", "labels gone": content}[how]
+    (raw / "train-images-idx3-ubyte.gz").write_bytes(content)
+    with pytest.raises(InputError, match="is incomplete or damaged.*--download"):
+        load_fashion_mnist()

@@ -112,3 +112,12 @@ def test_curves_through_depth_end_at_the_last_block_and_name_the_input():
     assert list(second.lines[0].get_xdata()) == list(range(1, 9))
     assert list(first.get_xticks()) == [0, 2, 4, 6, 8]
     assert first.get_xlabel() == "block (0: input)"
+
+
+def test_names_of_classes_are_drawn_as_they_are():
+    labels = torch.tensor([0, 1, 2])
+    names = ["$100_$200", "\udcff", "a\nb"]
+    figure = plot_confusion_matrix(labels, labels, names)
+    figure.canvas.draw()
+    shown = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert shown == ["$100_$200", "\\udcff", "a\\nb"]

@@ -260,3 +260,19 @@ def test_script_runs_by_its_name_and_help_lists_every_flag(monkeypatch, capsys):
     for flag in flags.split():
         assert f"--{flag}" in help_text
     assert f"({BUILT_IN})" in help_text
+
+
+def test_a_photo_is_never_replaced_by_the_picture(folder, weights, capsys):
+    argv = ["photos", "--weights", weights, "--overwrite"]
+    for flag, path in (("--output", "photos/b.png"), ("--json", "photos/a.jpg")):
+        line = refused(capsys, *argv, flag, path)
+        assert f"{path} is one of the photos: choose another name" in line
+    for _ in range(2):  # the picture of an earlier run is none
+        predicted(capsys, *argv, "--output", "photos/p.png")
+
+
+def test_weights_in_a_folder_are_never_replaced(folder, weights, capsys):
+    shutil.copytree(weights.parent, "own")
+    argv = ["photos", "--weights", "own", "--overwrite"]
+    line = refused(capsys, *argv, "--json", "own/model.safetensors")
+    assert "is also another file of this run" in line

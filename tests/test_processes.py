@@ -623,6 +623,13 @@ def test_turns_are_taken_one_after_the_other_and_all_leave_together():
 FROM_TORCHRUN = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
+@pytest.mark.parametrize("size", ["abc", "0", "-1", ""])
+def test_a_world_of_no_size_gets_one_line(size, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    assert train.main(["--device", "cpu"]) == 2
+    assert f"WORLD_SIZE is {size!r}: unset it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("missing", FROM_TORCHRUN)
 def test_a_world_without_torchrun_gets_one_line(missing, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")

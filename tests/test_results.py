@@ -58,3 +58,25 @@ def test_command_prints_the_table_and_draws_the_curves(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "1.375" in out and "results.png" in out
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_of_somebody_else_is_not_replaced(tmp_path, capsys):
+    write_results(tmp_path / "results.pkl", RESULTS)
+    (tmp_path / "results.png").write_text("mine")
+    assert main([str(tmp_path / "results.pkl")]) == 2
+    line = capsys.readouterr().err
+    assert "results.png exists: choose another --output" in line
+    assert (tmp_path / "results.png").read_text() == "mine"
+    argv = [str(tmp_path / "results.pkl"), "--output", str(tmp_path / "new.png")]
+    for _ in range(2):  # our own may be drawn anew
+        assert main(argv) == 0
+    assert main([*argv[:2], str(tmp_path / "results.png"), "--overwrite"]) == 0
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_named_as_a_picture_is_not_drawn_over(tmp_path, capsys):
+    write_results(tmp_path / "table.png", RESULTS)
+    before = (tmp_path / "table.png").read_bytes()
+    assert main([str(tmp_path / "table.png"), "--overwrite"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "table.png").read_bytes() == before

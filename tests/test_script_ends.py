@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from going_modular import script_ends
 from going_modular.checkpoint import previous
@@ -42,7 +43,7 @@ def output(tmp_path) -> Path:
     [
         (InputError("no folder x"), 2, "train.py: no folder x"),
         (TrainingDiverged("loss became nan"), 2, "train.py: loss became nan"),
-        (OSError("cannot write x"), 2, "train.py: cannot write x"),
+        (OSError("lost x"), 2, "train.py: lost x; nothing was saved yet"),
     ],
 )
 def test_an_error_has_its_status_and_its_line(error, status, line, capsys):
@@ -112,3 +113,27 @@ def test_a_lost_process_is_told_from_an_error_of_ones_own(output, monkeypatch, c
 def test_a_device_that_is_not_there_gets_one_line(capsys):
     assert end(device="cuda:99") == 2
     assert "no device 'cuda:99' here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"),
+    ],
+)
+def test_too_little_memory_says_what_to_choose(error, output, capsys):
+    assert end(error, output) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("train.py: not enough memory: ") and "--accumulate" in line
+    assert line.endswith(f"go on with --output {output} --resume")
+
+
+def test_a_compiler_that_is_missing_is_named(capsys):
+    from torch._dynamo.exc import TorchDynamoException
+
+    assert end(TorchDynamoException("raised:\nNo C++ compiler\nSet X=1")) == 2
+    line = capsys.readouterr().err.strip()
+    about = "cannot compile (raised: No C++ compiler): add --compile no"
+    assert line == f"train.py: {about}; nothing was saved yet"

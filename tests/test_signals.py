@@ -1,6 +1,8 @@
 """A first signal is taken note of, a second one obeyed, and nothing stays changed."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -106,3 +108,19 @@ def test_a_signal_that_comes_while_the_handlers_change_is_noted(kind, monkeypatc
 def test_stopped_says_which_signal_it_was():
     stopped = Stopped(signal.SIGTERM)
     assert str(stopped) == "SIGTERM" and 128 + stopped.number == 143
+
+
+ENDED = """
+import signal
+from going_modular.signals import StopSignals
+
+with StopSignals():
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGTERM)
+    print("still there")
+"""
+
+
+def test_a_second_signal_that_is_the_systems_ends_the_process_and_no_more():
+    ended = subprocess.run([sys.executable, "-c", ENDED], capture_output=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGTERM, b"", b"")

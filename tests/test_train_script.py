@@ -222,3 +222,88 @@ def test_bf16_forward_trains_too(tmp_path):
     assert train.main(argv) == 0
     model, _ = load_model(output / "model.safetensors")
     assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+# What is not the run's own
+
+
+@pytest.mark.parametrize("name", ["settings.json", "history.csv", "steps.jsonl"])
+@pytest.mark.parametrize("mine", ["mine", "[1]", '{"colour": 1}'])
+def test_files_of_somebody_else_are_not_replaced(name, mine, tmp_path, capsys):
+    (tmp_path / name).write_text(mine)
+    line = refused(capsys, *TINY, "--output", tmp_path)
+    assert f"already has {name}" in line and "--overwrite" in line
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == mine
+
+
+def test_what_a_run_left_that_died_before_its_first_checkpoint_is_its_own(
+    finished, tmp_path
+):
+    shutil.copy(finished / "settings.json", tmp_path)
+    (tmp_path / "steps.jsonl").write_text('{"step": 1}\n')
+    assert train.main([*TINY, "--epochs", "1", "--output", str(tmp_path)]) == 0
+
+
+def test_overwriting_begins_only_when_all_that_is_asked_for_is_there(
+    finished, tmp_path, monkeypatch, capsys
+):
+    output = shutil.copytree(finished, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    argv = [*TINY, "--output", output, "--overwrite", "--tensorboard"]
+    assert "pip install tensorboard" in refused(capsys, *argv)
+    assert before == {path.name: path.read_bytes() for path in output.iterdir()}
+
+
+@pytest.mark.parametrize("flag", ["--output", "--cache"])
+@pytest.mark.parametrize("place", ["", "inside"])
+def test_nothing_is_written_among_the_photos(flag, place, photos, tmp_path, capsys):
+    """It would be read as photos the next time."""
+    where = {"--output": tmp_path / "run", flag: photos / place}
+    argv = [word for pair in where.items() for word in pair]
+    before = sorted(photos.rglob("*"))
+    line = refused(capsys, "--data", photos, *argv)
+    assert f"{flag} {photos / place} and {photos}" in line
+    assert sorted(photos.rglob("*")) == before and not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_where_its_photos_have_moved(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = [*TINY[2:], "--image-size", "16", "--patch-size", "8", "--epochs", "2"]
+    save = training_run.save_checkpoint
+
+    def save_then_stop(*args):
+        save(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_run, "save_checkpoint", save_then_stop)
+        argv = ["--data", "photos", *sizes, "--output", str(tmp_path / "run")]
+        assert train.main(argv) == 130
+    (tmp_path / "elsewhere").mkdir()
+    photos.rename(tmp_path / "elsewhere" / "pictures")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    argv = ["--resume", "--output", "../run", "--data", "pictures"]
+    assert train.main(argv) == 0
+
+
+def test_names_of_classes_may_be_anything(tmp_path, capsys):
+    names = ("$100_$200", "$a_{$", "\udcff", "a\nb", "\u732b")
+    for i, name in enumerate(names):
+        for j in range(3):
+            write_photo(tmp_path / "photos" / name / f"{j}.png", (40 * i, 0, 0))
+    sizes = [*TINY[2:], "--image-size", "16", "--patch-size", "8", "--epochs", "1"]
+    output = tmp_path / "run"
+    argv = ["--data", str(tmp_path / "photos"), *sizes, "--output", str(output)]
+    assert train.main(argv) == 0
+    assert load_model(output / "model.safetensors")[1] == tuple(sorted(names))
+
+
+def test_a_tilde_that_the_shell_has_left_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    assert train.main([*TINY, "--epochs", "1", "--output=~/run"]) == 0
+    assert (tmp_path / "home/run/results.pkl").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]

@@ -15,7 +15,7 @@ from going_modular.data_setup import Batches
 from going_modular.data_sources import load_data, load_digits
 from going_modular.engine import evaluate
 from going_modular.image_fitting import fit_set
-from going_modular.runs import CHECKPOINT, FILES
+from going_modular.runs import CHECKPOINT, FILES, choose_output
 from going_modular.transfer import TransferPlan, build_model, set_up
 from going_modular.weight_reading import read_pretrained
 
@@ -203,3 +203,22 @@ def test_bad_input_gets_one_line(weights, tmp_path, capsys, finished):
     assert not output.exists()
     shutil.copytree(finished, output)
     assert script.main([*argv, "--epochs", "1", "--overwrite"]) == 0
+
+
+def test_the_weights_that_a_run_starts_from_are_not_cleared(weights, tmp_path, capsys):
+    output = shutil.copytree(weights.parent, tmp_path / "run")
+    own = output / "model.safetensors"
+    before = own.read_bytes()
+    for source in (own, output):
+        argv = ["--weights", source, "--output", output, "--overwrite"]
+        assert "choose another --output" in refused(capsys, *argv)
+    assert own.read_bytes() == before
+
+
+@pytest.mark.parametrize(("data", "name"), [("photos/", "photos"), (".", "here")])
+def test_the_default_output_is_named_after_the_folder(
+    data, name, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "here" / "photos").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert choose_output(data, "-full").as_posix() == f"runs/{name}-full"

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from going_modular.plots.predictions import printable
 from going_modular.plots.style import COLOURS, WIDTH
 
 __all__ = ["plot_confusion_matrix", "plot_loss_curves", "plot_parts_off"]
@@ -66,8 +67,9 @@ def plot_confusion_matrix(
     fig, ax = plt.subplots(figsize=(WIDTH, WIDTH * 0.8))
     picture = ax.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     ticks = range(K)
-    ax.set_xticks(ticks, class_names, rotation=45, ha="right")
-    ax.set_yticks(ticks, class_names)
+    names = [printable(name) for name in class_names]
+    ax.set_xticks(ticks, names, rotation=45, ha="right", parse_math=False)
+    ax.set_yticks(ticks, names, parse_math=False)
     ax.set(xlabel="predicted class", ylabel="true class")
     fig.colorbar(picture, ax=ax, label="share of the true class's images")
     if K <= 20:
