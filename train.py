@@ -140,6 +140,7 @@ def load_images(
 
 
 def run(args: argparse.Namespace, processes: Processes) -> None:
+    options = run_options(args)
     with processes.in_turns():
         plan, checkpoint = make_plan(args)
         args.output = args.output or choose_output(plan.data)
@@ -177,7 +178,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
             test_batches,
             settings,
             checkpoint,
-            **run_options(args),
+            **options,
             processes=processes,
         )
         write_outputs(args.output, model, test_batches, trainer.results, processes)

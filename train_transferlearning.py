@@ -121,6 +121,7 @@ def load_images(
 
 
 def run(args: argparse.Namespace, processes: Processes) -> None:
+    options = run_options(args)
     with processes.in_turns():
         plan, checkpoint = make_plan(args)
         if processes.sharded and plan.mode == "linear":
@@ -132,6 +133,10 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         if checkpoint is None:
             check_output(args.output, args.overwrite)
         found = read_pretrained(plan.weights, plan.num_heads or None)
+        if plan.num_heads not in (0, found.config.num_heads):
+            raise InputError(
+                f"the weights have {found.config.num_heads} heads, not {plan.num_heads}"
+            )
         everything, test_set = load_images(plan, found, args)
     settings, device = plan.training, processes.device
     model = build_model(plan, found, len(test_set.class_names))
@@ -166,7 +171,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
             **vars(parts),
             training=settings,
             checkpoint=checkpoint,
-            **run_options(args),
+            **options,
             processes=processes,
         )
         test_batches = processes.share(image_batches(model, test_set, device))

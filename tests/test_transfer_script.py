@@ -222,3 +222,8 @@ def test_the_default_output_is_named_after_the_folder(
     (tmp_path / "here" / "photos").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     assert choose_output(data, "-full").as_posix() == f"runs/{name}-full"
+
+
+def test_a_number_of_heads_that_the_weights_contradict_is_refused(tmp_path, capsys):
+    argv = ["--num-heads", 3, "--output", tmp_path / "run"]
+    assert "the weights have 4 heads, not 3" in refused(capsys, *argv)
