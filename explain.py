@@ -16,25 +16,27 @@ from pathlib import Path
 
 import matplotlib
 
-from going_modular.explaining import (
+from going_modular.command_line.flags import one_line_parser, user_path
+from going_modular.errors import InputError
+from going_modular.explorer.data import Exploration, explore_image
+from going_modular.explorer.page import page
+from going_modular.explorer.picture import plot_explanation
+from going_modular.explorer.preparation import (
     add_head,
     choose_layers,
     has_head,
     read_image,
     resize_weights,
 )
-from going_modular.explorer.data import Exploration, explore_image
-from going_modular.explorer.page import page
-from going_modular.outputs import check_file, weight_files, write_files
-from going_modular.plots.explanation import plot_explanation
 from going_modular.plots.predictions import printable
 from going_modular.plots.style import use_style
 from going_modular.predictions import load_classifier
-from going_modular.progress import print_table
-from going_modular.settings import one_line_parser, user_path
-from going_modular.utils import InputError, choose_device, is_out_of_memory
-from going_modular.weight_reading import read_pretrained
-from going_modular.weight_sources import BUILT_IN
+from going_modular.system.files import check_file, write_files
+from going_modular.system.text import print_table
+from going_modular.utils import choose_device, is_out_of_memory
+from going_modular.weights.files import weight_files
+from going_modular.weights.reading import read_pretrained
+from going_modular.weights.sources import BUILT_IN
 
 PAGES = (".html", ".htm")
 PICTURES = (".png", ".pdf", ".svg")

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import matplotlib
 
+from going_modular.command_line.flags import one_line_parser, user_path
+from going_modular.errors import InputError
 from going_modular.helper_functions import plot_predictions, use_style
-from going_modular.outputs import check_file, is_drawn, weight_files, write_files
 from going_modular.plots.predictions import printable
 from going_modular.predictions import (
     SUFFIXES,
@@ -26,10 +27,11 @@ from going_modular.predictions import (
     load_classifier,
     predict_photos,
 )
-from going_modular.progress import print_table
-from going_modular.settings import one_line_parser, user_path
-from going_modular.utils import InputError, choose_device, is_out_of_memory
-from going_modular.weight_sources import BUILT_IN
+from going_modular.system.files import check_file, is_drawn, write_files
+from going_modular.system.text import print_table
+from going_modular.utils import choose_device, is_out_of_memory
+from going_modular.weights.files import weight_files
+from going_modular.weights.sources import BUILT_IN
 
 PICTURES = (".png", ".pdf", ".svg")
 MOST_SHOWN = 24  # photos in the picture

@@ -15,41 +15,46 @@ from dataclasses import replace
 
 import torch
 
-from going_modular.acceleration import choose_computation, first_batch
-from going_modular.config import VARIANTS, ViTConfig
-from going_modular.data_setup import Batches, ImageSet, normalise
-from going_modular.data_sources import SOURCES, load_data
-from going_modular.optimization import build_optimizer, build_schedule
-from going_modular.processes import Processes
-from going_modular.progress import print_table
-from going_modular.reused_memory import reusing_memory
-from going_modular.runs import (
-    at_its_place,
-    check_apart,
-    check_output,
-    check_same_settings,
-    choose_output,
-    fits,
-    hold_output,
-    read_unfinished,
-)
-from going_modular.script_ends import run_script
-from going_modular.settings import (
-    MODEL_FIELDS,
-    TRAINING_FIELDS,
-    Plan,
-    TrainingSettings,
+from going_modular.command_line.ending import run_script
+from going_modular.command_line.flags import (
     add_flags,
     add_run_flags,
     one_line_parser,
     run_options,
 )
-from going_modular.training_run import (
+from going_modular.config import VARIANTS, ViTConfig
+from going_modular.data_setup import Batches, ImageSet, normalise
+from going_modular.datasets.fast_batches import reusing_memory
+from going_modular.datasets.sources import SOURCES, load_data
+from going_modular.errors import InputError
+from going_modular.optimization import build_optimizer, build_schedule
+from going_modular.processes.alone import Processes
+from going_modular.system.text import print_table
+from going_modular.training.fast_path import choose_computation, first_batch
+from going_modular.training.resuming import (
+    at_its_place,
+    check_same_settings,
+    fits,
+    read_unfinished,
+)
+from going_modular.training.run import (
     print_summary,
     train_with_checkpoints,
     write_outputs,
 )
-from going_modular.utils import InputError, set_seeds
+from going_modular.training.run_folder import (
+    check_apart,
+    check_output,
+    choose_output,
+    hold_output,
+)
+from going_modular.training.settings import (
+    MODEL_FIELDS,
+    TRAINING_FIELDS,
+    Plan,
+    TrainingSettings,
+)
+from going_modular.utils import set_seeds
 from going_modular.vit import ViT
 
 # What suits the images, where no flag says otherwise.

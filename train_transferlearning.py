@@ -2,7 +2,7 @@
 
     python train_transferlearning.py --epochs 5
     python train_transferlearning.py --data path/to/photos --weights vit_b_16
-    python train_transferlearning.py --mode linear --compare
+    python train_transferlearning.py --mode linear
 
 Without flags it takes the weights that come with this project, trained on clothes, to
 25 handwritten digits of each class. The output folder receives what train.py writes.
@@ -13,50 +13,51 @@ import os
 import sys
 from dataclasses import replace
 
-from going_modular.acceleration import choose_computation, first_batch
-from going_modular.data_setup import ImageSet
-from going_modular.data_sources import SOURCES, load_data
-from going_modular.few_shot import choose_shots
-from going_modular.image_fitting import fit_set
-from going_modular.pretrained import load_pretrained
-from going_modular.processes import Processes
-from going_modular.progress import print_table
-from going_modular.runs import (
-    at_its_place,
-    check_apart,
-    check_output,
-    check_same_settings,
-    choose_output,
-    fits,
-    hold_output,
-    read_unfinished,
-)
-from going_modular.script_ends import run_script
-from going_modular.settings import (
-    TRAINING_FIELDS,
-    TrainingSettings,
+from going_modular.command_line.ending import run_script
+from going_modular.command_line.flags import (
     add_flags,
     add_run_flags,
     one_line_parser,
     run_options,
 )
-from going_modular.training_run import (
+from going_modular.data_setup import ImageSet
+from going_modular.datasets.fitting import fit_set
+from going_modular.datasets.sources import SOURCES, load_data
+from going_modular.errors import InputError
+from going_modular.pretrained import load_pretrained
+from going_modular.processes.alone import Processes
+from going_modular.system.text import print_table
+from going_modular.training.fast_path import choose_computation, first_batch
+from going_modular.training.resuming import (
+    at_its_place,
+    check_same_settings,
+    fits,
+    read_unfinished,
+)
+from going_modular.training.run import (
     print_summary,
     train_with_checkpoints,
     write_outputs,
 )
-from going_modular.transfer import (
+from going_modular.training.run_folder import (
+    check_apart,
+    check_output,
+    choose_output,
+    hold_output,
+)
+from going_modular.training.settings import TRAINING_FIELDS, TrainingSettings
+from going_modular.transfer.few_shot import choose_shots
+from going_modular.transfer.fine_tuning import (
     MODES,
     TransferPlan,
     build_model,
     image_batches,
     set_up,
 )
-from going_modular.transfer_comparison import compare
-from going_modular.utils import InputError, set_seeds
-from going_modular.weight_conversion import RESIZE_METHODS
-from going_modular.weight_reading import Pretrained, read_pretrained
-from going_modular.weight_sources import BUILT_IN
+from going_modular.utils import set_seeds
+from going_modular.weights.conversion import RESIZE_METHODS
+from going_modular.weights.reading import Pretrained, read_pretrained
+from going_modular.weights.sources import BUILT_IN
 
 # Photos of one's own in mode "full": more varied than digits, seen through crops.
 PHOTOS = dict(augment="crop", crop_area=0.3, batch_size=50, epochs=10)
@@ -79,11 +80,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, help="side in pixels (the weights')")
     parser.add_argument("--num-heads", type=int, help="where the weights do not tell")
     parser.add_argument("--resize", choices=RESIZE_METHODS, help="of the positions")
-    add_run_flags(
-        parser,
-        compare="also train from scratch, and with 1, 5, 10 and 25 images a class",
-        smoke="a try-out, in under a minute",
-    )
+    add_run_flags(parser, smoke="a try-out, in under a minute")
     add_flags(parser.add_argument_group("training"), TrainingSettings)
     return parser.parse_args(argv)
 
@@ -177,9 +174,6 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         test_batches = processes.share(image_batches(model, test_set, device))
         write_outputs(args.output, model, test_batches, trainer.results, processes)
     print_summary(args.output, model, train_set, test_set, trainer)
-    if args.compare and processes.is_first:
-        print("\naccuracy on the test images (%), mean of three draws (lowest-highest)")
-        print(compare(plan, found, everything, test_set, device))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -28,9 +28,10 @@ from benchmarks.command import (
     write_json,
 )
 from benchmarks.measuring import spread, take_turns
-from going_modular.attention_capture import capture
+from going_modular.command_line.flags import one_line_parser
 from going_modular.config import ViTConfig
-from going_modular.settings import one_line_parser
+from going_modular.inspection.capture import capture
+from going_modular.pretrained import from_pretrained
 from going_modular.utils import describe_machine, set_seeds
 from going_modular.vit import ViT
 
@@ -43,7 +44,7 @@ def make_case(name: str) -> tuple[ViT, Tensor]:
     set_seeds(0)
     kind, _, batch = name.partition(", batch ")
     if kind == "built-in":
-        model = ViT.from_pretrained("built-in", quiet=True)
+        model = from_pretrained("built-in", quiet=True)
     else:
         model = ViT(ViTConfig.from_variant("B/16"))
     config = model.config

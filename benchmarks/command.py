@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from going_modular.engine import TrainingDiverged
-from going_modular.outputs import is_drawn
-from going_modular.utils import InputError
+from going_modular.errors import InputError
+from going_modular.system.files import is_drawn
 
 __all__ = [
     "RESULTS",

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from going_modular.config import ViTConfig, count_parameters
+from going_modular.errors import InputError
 from going_modular.pretrained import export_state_dict
-from going_modular.utils import InputError
 from going_modular.vit import ViT
 
 __all__ = ["PEERS", "build_contenders", "greatest_difference"]

@@ -22,13 +22,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.command import RESULTS, check_files, run_command, write_json
+from going_modular.command_line.flags import one_line_parser
 from going_modular.config import ViTConfig
 from going_modular.data_setup import load_photo
+from going_modular.errors import InputError
 from going_modular.explorer.data import explore_image
 from going_modular.explorer.page import write_page
 from going_modular.explorer.widget import VIEWS
-from going_modular.settings import one_line_parser
-from going_modular.utils import InputError, describe_machine
+from going_modular.utils import describe_machine
 from going_modular.vit import ViT
 from tests.browser import ExplorerOnScreen, find_browser, open_browser, open_file
 

@@ -40,15 +40,11 @@ from benchmarks.measuring import (
     spread,
     take_turns,
 )
+from going_modular.command_line.flags import one_line_parser
 from going_modular.config import ViTConfig
+from going_modular.errors import InputError
 from going_modular.helper_functions import use_style
-from going_modular.settings import one_line_parser
-from going_modular.utils import (
-    InputError,
-    choose_device,
-    describe_machine,
-    set_seeds,
-)
+from going_modular.utils import choose_device, describe_machine, set_seeds
 from going_modular.vit import ViT
 
 # Two halvings and two doublings around the common model.

@@ -33,7 +33,7 @@ from benchmarks.command import (
     write_json,
 )
 from benchmarks.measuring import resident, spread
-from going_modular.settings import one_line_parser
+from going_modular.command_line.flags import one_line_parser
 from going_modular.utils import describe_machine
 
 

@@ -45,9 +45,10 @@ from benchmarks.measuring import (
     peak_memory,
     train_call,
 )
+from going_modular.command_line.flags import one_line_parser
 from going_modular.config import ViTConfig, count_parameters
-from going_modular.settings import one_line_parser
-from going_modular.utils import InputError, describe_machine, set_seeds
+from going_modular.errors import InputError
+from going_modular.utils import describe_machine, set_seeds
 from going_modular.vit import ViT
 
 IMAGENET = 1_281_167  # training images of ImageNet-1k

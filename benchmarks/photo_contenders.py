@@ -12,8 +12,8 @@ from torchvision.datasets import ImageFolder
 
 import train
 from going_modular.data_setup import Batches, ImageSet
-from going_modular.photo_folders import class_folders, read_classes
-from going_modular.settings import TrainingSettings
+from going_modular.datasets.folders import class_folders, read_classes
+from going_modular.training.settings import TrainingSettings
 
 __all__ = ["contenders", "our_batches", "plain_loader", "read"]
 

@@ -36,11 +36,13 @@ from benchmarks.command import (
 )
 from benchmarks.measuring import markdown_table, spread, take_turns
 from benchmarks.photo_contenders import contenders, our_batches, read
+from going_modular.command_line.flags import one_line_parser
 from going_modular.data_setup import Batches
+from going_modular.errors import InputError
 from going_modular.optimization import build_optimizer, build_schedule
-from going_modular.settings import TrainingSettings, one_line_parser
-from going_modular.trainer import Trainer
-from going_modular.utils import InputError, describe_machine, set_seeds
+from going_modular.training.settings import TrainingSettings
+from going_modular.training.trainer import Trainer
+from going_modular.utils import describe_machine, set_seeds
 from going_modular.vit import ViT
 
 CPU = torch.device("cpu")

@@ -5,13 +5,13 @@ import time
 import torch
 from torch import nn
 
-from going_modular.acceleration import choose_computation, first_batch
 from going_modular.data_setup import Batches
 from going_modular.engine import evaluate, train_epoch
 from going_modular.optimization import build_optimizer, build_schedule
-from going_modular.settings import Plan
-from going_modular.signals import StopSignals
-from going_modular.trainer import Trainer
+from going_modular.system.signals import StopSignals
+from going_modular.training.fast_path import choose_computation, first_batch
+from going_modular.training.settings import Plan
+from going_modular.training.trainer import Trainer
 from going_modular.utils import set_seeds
 from going_modular.vit import ViT
 

@@ -35,9 +35,9 @@ from benchmarks.command import (
     write_json,
 )
 from benchmarks.recipe_contenders import CommonRecipe, PaperRecipe
+from going_modular.command_line.flags import one_line_parser
 from going_modular.helper_functions import COLOURS, use_style
-from going_modular.settings import one_line_parser
-from going_modular.signals import Stopped
+from going_modular.system.signals import Stopped
 from going_modular.utils import describe_machine
 
 ROOT = Path(__file__).parents[1]

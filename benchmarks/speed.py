@@ -43,14 +43,10 @@ from benchmarks.measuring import (
     take_turns,
     train_call,
 )
+from going_modular.command_line.flags import one_line_parser
 from going_modular.config import ViTConfig
-from going_modular.settings import one_line_parser
-from going_modular.utils import (
-    InputError,
-    choose_device,
-    describe_machine,
-    set_seeds,
-)
+from going_modular.errors import InputError
+from going_modular.utils import choose_device, describe_machine, set_seeds
 
 # Where nothing is said. Steps in a row make one time: a GPU is fed ahead of its work.
 ON_CPU = {

@@ -33,19 +33,20 @@ from benchmarks.command import (
     write_json,
 )
 from benchmarks.measuring import markdown_table
-from going_modular.attention_capture import capture
 from going_modular.attention_maps import (
     attention_flow,
     attention_from,
     attention_rollout,
     to_grid,
 )
+from going_modular.command_line.flags import one_line_parser
 from going_modular.data_setup import ImageSet, load_builtin, normalise
-from going_modular.deletion import DeletionCurves, deletion_test
 from going_modular.helper_functions import plot_deletion_curves, use_style
+from going_modular.inspection.capture import capture
+from going_modular.inspection.deletion import DeletionCurves, deletion_test
 from going_modular.patch_embedding import patchify
+from going_modular.pretrained import from_pretrained
 from going_modular.relevance import relevance
-from going_modular.settings import one_line_parser
 from going_modular.utils import describe_machine
 from going_modular.vit import ViT
 
@@ -142,7 +143,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     start = time.perf_counter()
-    model = ViT.from_pretrained("built-in", quiet=True).eval()
+    model = from_pretrained("built-in", quiet=True).eval()
     _, data = load_builtin()
     runs = []
     for seed in args.seeds:

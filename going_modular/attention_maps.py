@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 
-from .attention_capture import capture
-from .utils import InputError
+from .errors import InputError
+from .inspection.capture import capture
 
 
 def token_index(grid_shape: tuple[int, int], patch: tuple[int, int] | None) -> int:

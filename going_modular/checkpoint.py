@@ -5,62 +5,32 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from going_modular.config import ViTConfig
-from going_modular.utils import InputError, is_out_of_memory
+from going_modular.errors import InputError
+from going_modular.system.files import (
+    cannot_write,
+    place_beside,
+    sync_folder,
+    write_file,
+)
+from going_modular.utils import is_out_of_memory
 from going_modular.vit import ViT
 
 __all__ = [
-    "cannot_write",
     "load_checkpoint",
     "load_model",
     "previous",
     "read_notes",
     "save_checkpoint",
     "save_model",
-    "write_file",
 ]
-
-
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, bring it to the disk, then rename it.
-
-    Raises:
-        OSError: It cannot be written; what was there still is.
-    """
-    beside = place_beside(path)
-    try:
-        write(beside)
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except (OSError, SafetensorError) as error:
-        raise cannot_write(path, error) from None
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
-def place_beside(path: Path) -> Path:
-    """Where a file is written before it is renamed."""
-    return path.with_name(f".{path.stem[:200]}.writing{path.suffix}")
-
-
-def cannot_write(path: Path, error: Exception) -> OSError:
-    """An error that names the file and the reason, which may be an error's cause."""
-    reason = error
-    while not isinstance(reason, OSError) and reason.__context__ is not None:
-        reason = reason.__context__
-    lines = str(reason).splitlines() or [type(reason).__name__]
-    why = getattr(reason, "strerror", None) or lines[0]
-    return OSError(f"cannot write {path} ({why})")
 
 
 def previous(path: Path) -> Path:
@@ -93,21 +63,6 @@ def save_checkpoint(path: Path, state: dict) -> None:
     finally:  # also after a second Ctrl-C
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's new names to the disk, where the system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # as on Windows
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def load_checkpoint(path: Path) -> dict:

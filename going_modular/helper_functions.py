@@ -3,12 +3,12 @@
 Every function draws and returns its figure; the caller shows or saves it.
 """
 
+from going_modular.explorer.picture import plot_explanation
 from going_modular.plots.attention import (
     plot_attention_over_image,
     plot_layers_by_heads,
     plot_maps_of_images,
 )
-from going_modular.plots.explanation import plot_explanation
 from going_modular.plots.images import (
     plot_channel_histograms,
     plot_classes,

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
-from going_modular.image_fitting import fit_images
-from going_modular.photo_decoding import decode_all, read_photo
-from going_modular.photo_folders import files_in
-from going_modular.pretrained import build_pretrained
-from going_modular.utils import InputError
+from going_modular.datasets.decoding import decode_all, read_photo
+from going_modular.datasets.fitting import fit_images
+from going_modular.datasets.folders import files_in
+from going_modular.errors import InputError
+from going_modular.pretrained import from_pretrained
 from going_modular.vit import ViT
-from going_modular.weight_reading import read_pretrained
+from going_modular.weights.reading import read_pretrained
 
 __all__ = ["Prediction", "classify", "find_photos", "load_classifier", "predict_photos"]
 
@@ -54,7 +54,7 @@ def load_classifier(
     """Build a model with a trained head from weights of any kind.
 
     Args:
-        source, num_heads: As for `weight_reading.read_pretrained`.
+        source, num_heads: As for `weights.reading.read_pretrained`.
 
     Returns:
         The model, in evaluation mode, and the name of each of its classes, "class 7"
@@ -72,7 +72,7 @@ def load_classifier(
         raise InputError(
             f"the weights are for images of {config.in_channels} channels, no photos"
         )
-    model = build_pretrained(found, quiet=True).eval()
+    model = from_pretrained(found, quiet=True).eval()
     head = {name for name in model.state_dict() if name.startswith("head")}
     if not head <= set(found.weights):
         raise InputError(

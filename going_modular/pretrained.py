@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NUMERICS', 'SIZES', 'compare_configs', 'for_each_channel', 'fit_positions', 'fit_head', 'load_pretrained', 'put_in',
-           'build_pretrained', 'export_state_dict']
+           'from_pretrained', 'export_state_dict']
 
 # %% ../notebooks/08_transfer_learning.ipynb #76cd51b3
 from dataclasses import replace
@@ -12,12 +12,11 @@ from dataclasses import replace
 from torch import Tensor
 
 from .config import ViTConfig
-from .utils import InputError
+from .errors import InputError
 from .vit import ViT, make_head
-from .weight_conversion import resize_positions, to_theirs
-from .weight_formats import FORMATS, expand
-from .weight_reading import Pretrained, read_pretrained
-from .weight_report import Report
+from .weights.conversion import resize_positions, to_theirs
+from .weights.formats import FORMATS, expand
+from .weights.reading import Pretrained, Report, read_pretrained
 
 # Fields that decide what the body computes, but that no tensor's shape shows.
 NUMERICS = ("layer_norm_eps", "gelu", "mean", "std")
@@ -131,7 +130,7 @@ def put_in(
     return report
 
 
-def build_pretrained(
+def from_pretrained(
     source,
     num_heads: int | None = None,
     resize: str = "official",

@@ -7,17 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-__all__ = [
-    "InputError",
-    "choose_device",
-    "describe_machine",
-    "is_out_of_memory",
-    "set_seeds",
-]
+from going_modular.errors import InputError
 
-
-class InputError(ValueError):
-    """The user gave something unusable; the message says what, where and what to do."""
+__all__ = ["choose_device", "describe_machine", "is_out_of_memory", "set_seeds"]
 
 
 def set_seeds(seed: int = 42) -> None:

@@ -48,13 +48,6 @@ class ViT(nn.Module):
         self.layer_norm = nn.LayerNorm(config.embedding_dim, config.layer_norm_eps)
         self.head = make_head(config)
 
-    @classmethod
-    def from_pretrained(cls, source, **changes) -> "ViT":
-        """The model that weights were made for, with them: notebook 08."""
-        from going_modular.pretrained import build_pretrained
-
-        return build_pretrained(source, **changes)
-
     def forward(self, x: Tensor, return_intermediates: bool = False):
         """Give the logits; with `return_intermediates` also a dictionary.
 

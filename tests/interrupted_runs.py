@@ -21,7 +21,7 @@ from exactness import check_same
 from tqdm import tqdm
 
 from going_modular.checkpoint import read_checkpoint
-from going_modular.runs import CHECKPOINT
+from going_modular.training.run_folder import CHECKPOINT
 
 __all__ = [
     "COMPARED",
@@ -38,8 +38,8 @@ ROOT = Path(__file__).parents[1]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "going_modular.training_run",
-        "going_modular.transfer_comparison",
+        "going_modular.training.run",
+        "going_modular.transfer.fine_tuning",
         "matplotlib.backends.backend_agg",
         "pytest",  # since a fork looks at what started the tests
         "rich.progress",

@@ -16,7 +16,7 @@ from going_modular.checkpoint import load_checkpoint
 from going_modular.config import ViTConfig
 from going_modular.data_setup import Batches, ImageSet, random_crop_and_flip
 from going_modular.optimization import build_optimizer, build_schedule
-from going_modular.trainer import Trainer
+from going_modular.training.trainer import Trainer
 from going_modular.vit import ViT
 
 __all__ = ["OPTIMIZERS", "SmallRun", "all_but_times", "crop", "toy_set"]

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from going_modular import acceleration
-from going_modular.acceleration import choose_computation, seconds_per_step
-from going_modular.processes import Processes
-from going_modular.settings import TrainingSettings
-from going_modular.toy import toy_config, toy_images
+from going_modular.processes.alone import Processes
+from going_modular.teaching.toy import toy_config, toy_images
+from going_modular.training import fast_path as acceleration
+from going_modular.training.fast_path import choose_computation, seconds_per_step
+from going_modular.training.settings import TrainingSettings
 from going_modular.vit import ViT
 
 

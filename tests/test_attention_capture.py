@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from test_vit import noisy_vit
 from torch import nn
 
-from going_modular.attention_capture import KINDS, capture, check_layer
 from going_modular.config import ViTConfig
+from going_modular.errors import InputError
+from going_modular.inspection.capture import KINDS, capture, check_layer
 from going_modular.patch_embedding import patchify
-from going_modular.toy import toy_config, toy_images
-from going_modular.utils import InputError
+from going_modular.teaching.toy import toy_config, toy_images
 from going_modular.vit import ViT
 
 fused_attention = F.scaled_dot_product_attention

@@ -20,8 +20,8 @@ from going_modular.attention_maps import (
     to_grid,
     token_index,
 )
-from going_modular.toy import toy_config
-from going_modular.utils import InputError
+from going_modular.errors import InputError
+from going_modular.teaching.toy import toy_config
 
 SQUARE = toy_config()
 WIDE = toy_config(image_size=(24, 40))

@@ -5,7 +5,6 @@ import pytest
 import torch
 from matplotlib.patches import Rectangle
 
-from going_modular.deletion import DeletionCurves
 from going_modular.helper_functions import (
     plot_attention_distance,
     plot_attention_over_image,
@@ -15,6 +14,7 @@ from going_modular.helper_functions import (
     plot_maps_of_images,
     plot_position_similarity,
 )
+from going_modular.inspection.deletion import DeletionCurves
 from going_modular.plots.inspection import tile
 
 WIDE = torch.zeros(3, 24, 40, dtype=torch.uint8)  # 3 x 5 patches of 8 pixels

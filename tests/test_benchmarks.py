@@ -32,8 +32,8 @@ from benchmarks.measuring import (
     train_call,
 )
 from going_modular.config import ViTConfig
-from going_modular.toy import toy_config
-from going_modular.utils import InputError
+from going_modular.errors import InputError
+from going_modular.teaching.toy import toy_config
 from going_modular.vit import ViT
 
 CPU = torch.device("cpu")

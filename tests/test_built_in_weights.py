@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 from going_modular.data_setup import FASHION_CLASSES, Batches, load_builtin
 from going_modular.engine import evaluate
-from going_modular.vit import ViT
-from going_modular.weight_reading import read_pretrained
+from going_modular.pretrained import from_pretrained
+from going_modular.weights.reading import read_pretrained
 
 FOLDER = ROOT / "going_modular/weights"
 FILE = FOLDER / "built_in.safetensors"
@@ -40,7 +40,7 @@ def test_the_card_says_what_was_trained_how_and_on_what():
 def test_built_in_weights_classify_the_built_in_test_images_as_the_card_says():
     found = read_pretrained("built-in")
     assert found.class_names == FASHION_CLASSES
-    model = ViT.from_pretrained(found, quiet=True)
+    model = from_pretrained(found, quiet=True)
     _, accuracy = evaluate(model, Batches(load_builtin()[1], 500))
     stated = float(re.search(r"\*\*([\d.]+) %\*\*", CARD).group(1))
     assert 100 * accuracy == pytest.approx(stated, abs=1.5)  # 2,000 of the 10,000

@@ -24,11 +24,11 @@ from going_modular.checkpoint import (
     previous,
     save_checkpoint,
     save_model,
-    write_file,
 )
-from going_modular.results import write_results
-from going_modular.toy import toy_config, toy_images
-from going_modular.utils import InputError
+from going_modular.errors import InputError
+from going_modular.system.files import write_file
+from going_modular.teaching.toy import toy_config, toy_images
+from going_modular.training.watchers import write_results
 from going_modular.vit import ViT
 
 

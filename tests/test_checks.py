@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from going_modular.checks import check_answer, check_close, check_shape
+from going_modular.teaching.checks import check_answer, check_close, check_shape
 
 
 def test_check_shape_passes_the_shape_and_names_both_otherwise():

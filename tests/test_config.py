@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from going_modular.config import VARIANTS, ViTConfig, count_parameters
-from going_modular.toy import toy_config
+from going_modular.teaching.toy import toy_config
 from going_modular.vit import ViT
 
 # With 1000 classes at 224 pixels; the official code's own tests assert them.

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from going_modular.checks import check_close
 from going_modular.data_setup import (
     PHOTOS,
     Batches,
@@ -23,7 +22,8 @@ from going_modular.data_setup import (
     random_windows,
     square_tensor,
 )
-from going_modular.toy import toy_images
+from going_modular.teaching.checks import check_close
+from going_modular.teaching.toy import toy_images
 
 DATA = files("going_modular").joinpath("data")
 ARCHIVE = "572a7aad9aca79b6268cac2e2fb2ff4770efd47f4cbdc5719be90e26a1d5ec81"

@@ -10,18 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from going_modular import photo_folders
 from going_modular.data_setup import FASHION_CLASSES, ImageSet
-from going_modular.data_sources import (
+from going_modular.datasets import folders as photo_folders
+from going_modular.datasets.decoding import MOST_BYTES, decode_all, read_photo
+from going_modular.datasets.folders import TEST_FOLDERS, load_folder, split
+from going_modular.datasets.sources import (
     DEBIAN_FASHION_MNIST,
     decode_dataset,
     load_data,
     load_digits,
     load_fashion_mnist,
 )
-from going_modular.photo_decoding import MOST_BYTES, decode_all, read_photo
-from going_modular.photo_folders import TEST_FOLDERS, load_folder, split
-from going_modular.utils import InputError
+from going_modular.errors import InputError
 
 
 def save(path, pixels, **options):
@@ -189,8 +189,8 @@ def test_digits_span_the_bytes_and_keep_their_labels():
 
 
 def test_named_set_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("going_modular.data_sources.DOWNLOADS", tmp_path)
-    monkeypatch.setattr("going_modular.data_sources.DEBIAN_FASHION_MNIST", tmp_path)
+    monkeypatch.setattr("going_modular.datasets.sources.DOWNLOADS", tmp_path)
+    monkeypatch.setattr("going_modular.datasets.sources.DEBIAN_FASHION_MNIST", tmp_path)
     for name in ("fashion_mnist", "cifar10", "food101", "oxford_pets", "imagenette"):
         with pytest.raises(InputError, match=f"{name} .*--download"):
             load_data(name, image_size=32)
@@ -273,7 +273,7 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
 
 @pytest.mark.parametrize("how", ["cut", "no gzip", "labels gone"])
 def test_a_damaged_fashion_mnist_is_one_line(how, tmp_path, monkeypatch):
-    monkeypatch.setattr("going_modular.data_sources.DOWNLOADS", tmp_path)
+    monkeypatch.setattr("going_modular.datasets.sources.DOWNLOADS", tmp_path)
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     content = gzip.compress(bytes(16 + 784))

@@ -7,13 +7,13 @@ from test_vit import noisy_vit
 from torch import Tensor
 
 from going_modular.config import ViTConfig
-from going_modular.deletion import (
+from going_modular.inspection.deletion import (
     DeletionCurves,
     curve_area,
     deletion_test,
     probability_without,
 )
-from going_modular.toy import toy_config
+from going_modular.teaching.toy import toy_config
 from going_modular.vit import ViT
 
 CONFIGS = [toy_config(depth=2), toy_config(image_size=(24, 40), depth=2)]

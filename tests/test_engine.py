@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from going_modular.checks import check_close, check_shape
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.engine import (
     RESULT_COLUMNS,
@@ -19,7 +18,8 @@ from going_modular.engine import (
     train_step,
 )
 from going_modular.optimization import build_optimizer, build_schedule
-from going_modular.toy import toy_config
+from going_modular.teaching.checks import check_close, check_shape
+from going_modular.teaching.toy import toy_config
 from going_modular.vit import ViT
 
 K = 10

@@ -16,15 +16,15 @@ from notebook_files import ROOT
 from PIL import Image
 
 import explain
-from going_modular.attention_capture import capture
 from going_modular.attention_maps import attention_rollout
 from going_modular.checkpoint import save_model
 from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
+from going_modular.inspection.capture import capture
 from going_modular.predictions import load_classifier, predict_photos
-from going_modular.pretrained import build_pretrained, export_state_dict
+from going_modular.pretrained import export_state_dict, from_pretrained
 from going_modular.vit import ViT
-from going_modular.weight_sources import BUILT_IN
+from going_modular.weights.sources import BUILT_IN
 
 NAMES = (
     "cat",
@@ -160,7 +160,7 @@ def test_whole_photo_has_a_grid_of_its_own(photo, turned, folder, weights, capsy
     grid = (COLUMNS, ROWS) if turned else (ROWS, COLUMNS)
     assert (about["rows"], about["columns"]) == grid
     assert about["image_size"] == [4 * grid[0], 4 * grid[1]]
-    model = build_pretrained(weights, image_size=(4 * grid[0], 4 * grid[1]), quiet=True)
+    model = from_pretrained(weights, image_size=(4 * grid[0], 4 * grid[1]), quiet=True)
     with Image.open(f"{photo}.png") as image:
         size = (4 * grid[1], 4 * grid[0])
         right = np.array(image.resize(size, Image.Resampling.BICUBIC))

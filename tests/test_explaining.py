@@ -7,26 +7,26 @@ import pytest
 import torch
 from PIL import Image
 
-from going_modular.attention_capture import capture
 from going_modular.attention_maps import attention_rollout
 from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
-from going_modular.explaining import (
+from going_modular.errors import InputError
+from going_modular.explorer.data import explore_image
+from going_modular.explorer.picture import class_token_maps, plot_explanation
+from going_modular.explorer.preparation import (
     add_head,
     choose_layers,
     has_head,
     read_image,
     resize_weights,
 )
-from going_modular.explorer.data import explore_image
-from going_modular.outputs import write_files
-from going_modular.plots.explanation import class_token_maps, plot_explanation
+from going_modular.inspection.capture import capture
 from going_modular.plots.style import WIDTH, use_style
 from going_modular.predictions import load_classifier
-from going_modular.pretrained import build_pretrained, export_state_dict
-from going_modular.utils import InputError
+from going_modular.pretrained import export_state_dict, from_pretrained
+from going_modular.system.files import write_files
 from going_modular.vit import ViT
-from going_modular.weight_reading import read_pretrained
+from going_modular.weights.reading import read_pretrained
 
 CONFIG = ViTConfig(
     image_size=16,
@@ -170,7 +170,7 @@ def test_photos_that_do_not_fit_are_refused(size, whole, complaint, tmp_path):
 @pytest.mark.parametrize("shape", [(16, 28), (28, 16)])
 def test_resized_weights_are_those_of_the_model_built_for_that_size(shape):
     ours, names = load_classifier(resize_weights(found(), shape))
-    right = build_pretrained(found(), image_size=shape, quiet=True)
+    right = from_pretrained(found(), image_size=shape, quiet=True)
     assert ours.config == right.config and len(names) == 6
     torch.testing.assert_close(ours.state_dict(), right.state_dict())
 

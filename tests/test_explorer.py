@@ -19,11 +19,12 @@ from PIL import Image
 from going_modular.attention_maps import attention_rollout, capture
 from going_modular.config import ViTConfig
 from going_modular.data_setup import load_builtin, normalise
+from going_modular.errors import InputError
 from going_modular.explorer import data, page, widget
 from going_modular.explorer.data import explore_image
-from going_modular.explorer.quantisation import quantise, restore, rounding_errors
-from going_modular.toy import toy_config
-from going_modular.utils import InputError
+from going_modular.explorer.encoding import quantise, restore, rounding_errors
+from going_modular.pretrained import from_pretrained
+from going_modular.teaching.toy import toy_config
 from going_modular.vit import ViT
 
 HOSTILE = (
@@ -195,7 +196,7 @@ def test_predictions_are_those_of_the_model_likeliest_first():
 
 
 def test_gray_images_and_mean_and_deviation_of_the_model_are_respected():
-    model = ViT.from_pretrained("built-in", quiet=True).eval()
+    model = from_pretrained("built-in", quiet=True).eval()
     _, test = load_builtin()
     found = explore_image(model, test.images[0], test.class_names)
     config = model.config

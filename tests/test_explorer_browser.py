@@ -13,9 +13,10 @@ from test_explorer import HOSTILE, class_names, make_image, make_model
 from going_modular.attention_maps import attention_rollout, capture
 from going_modular.data_setup import load_builtin, normalise
 from going_modular.explorer.data import explore_image
+from going_modular.explorer.encoding import restore
 from going_modular.explorer.page import write_page
-from going_modular.explorer.quantisation import restore
 from going_modular.explorer.widget import VIEWS
+from going_modular.pretrained import from_pretrained
 from going_modular.vit import ViT
 
 LABELS = dict(
@@ -125,7 +126,7 @@ def browser():
 @pytest.fixture(scope="module")
 def boot(tmp_path_factory):
     """A clothing image that the built-in weights know: 7 x 7 patches, 6 layers."""
-    model = ViT.from_pretrained("built-in", quiet=True).eval()
+    model = from_pretrained("built-in", quiet=True).eval()
     _, test = load_builtin()
     return Case(
         model,

@@ -11,14 +11,14 @@ from playwright.sync_api import expect
 from test_explorer_browser import CONTRASTS, LABELS, Case, check_drawn
 
 from going_modular.data_setup import load_builtin
-from going_modular.vit import ViT
+from going_modular.pretrained import from_pretrained
 
 SHOW = """
 from going_modular.data_setup import load_builtin
 from going_modular.explorer.widget import explore
 from going_modular.vit import ViT
 
-model = ViT.from_pretrained("built-in", quiet=True).eval()
+model = from_pretrained("built-in", quiet=True).eval()
 _, test = load_builtin()
 explorer = explore(model, test.images[1805], test.class_names, title="A boot")
 explorer
@@ -66,7 +66,7 @@ class Notebook:
 
 @pytest.fixture(scope="module")
 def boot(tmp_path_factory):
-    model = ViT.from_pretrained("built-in", quiet=True).eval()
+    model = from_pretrained("built-in", quiet=True).eval()
     _, test = load_builtin()
     folder = tmp_path_factory.mktemp("boot")
     return Case(model, test.images[1805], test.class_names, folder, title="A boot")

@@ -15,14 +15,14 @@ import pytest
 from exactness import check_same
 from small_runs import SmallRun, all_but_times, crop
 
-from going_modular import photo_folders
 from going_modular.checkpoint import load_checkpoint, save_checkpoint
 from going_modular.data_setup import Batches
-from going_modular.photo_folders import load_folder
-from going_modular.prefetch import prefetch
-from going_modular.run_log import global_step
-from going_modular.trainer import Trainer
-from going_modular.utils import InputError
+from going_modular.datasets import folders as photo_folders
+from going_modular.datasets.fast_batches import prefetch
+from going_modular.datasets.folders import load_folder
+from going_modular.errors import InputError
+from going_modular.training.trainer import Trainer
+from going_modular.training.watchers import global_step
 
 RUN = SmallRun(n=11, batch_size=3, epochs=3, augment=crop, average=0.5)
 PLACES = [(0, 0), (0, 1), (1, 0), (1, 2), (2, 3)]  # of a batch: epoch, place

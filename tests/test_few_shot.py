@@ -4,15 +4,15 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from going_modular.checks import check_close
 from going_modular.data_setup import Batches, ImageSet
-from going_modular.few_shot import (
+from going_modular.teaching.checks import check_close
+from going_modular.teaching.toy import toy_config
+from going_modular.transfer.few_shot import (
     RidgeClassifier,
     choose_shots,
     compute_features,
     few_shot_accuracy,
 )
-from going_modular.toy import toy_config
 from going_modular.vit import ViT
 
 

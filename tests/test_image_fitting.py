@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from going_modular.checks import check_shape
 from going_modular.data_setup import ImageSet, load_photo
-from going_modular.image_fitting import fit_images, fit_set
-from going_modular.toy import toy_config
+from going_modular.datasets.fitting import fit_images, fit_set
+from going_modular.teaching.checks import check_shape
+from going_modular.teaching.toy import toy_config
 
 PHOTO = load_photo("coffee", 96)[None]
 

@@ -37,14 +37,15 @@ from matplotlib.figure import Figure
 import train
 import train_transferlearning
 from going_modular import checkpoint as checkpoint_module
-from going_modular import run_log, training_run
-from going_modular import trainer as trainer_module
 from going_modular.checkpoint import load_checkpoint, load_model, previous
 from going_modular.data_setup import Batches, ImageSet
-from going_modular.data_sources import load_digits
+from going_modular.datasets.sources import load_digits
 from going_modular.engine import evaluate
-from going_modular.results import read_results
-from going_modular.runs import CHECKPOINT, FILES
+from going_modular.training import run as training_run
+from going_modular.training import trainer as trainer_module
+from going_modular.training import watchers as run_log
+from going_modular.training.run_folder import CHECKPOINT, FILES
+from going_modular.training.watchers import read_results
 
 SLOW = "SLOW" in os.environ
 SIZES = "--embedding-dim 12 --depth 1 --num-heads 2 --mlp-size 20 --dropout 0.1"

@@ -16,7 +16,7 @@ from going_modular.learned_structure import (
     principal_components,
 )
 from going_modular.patch_embedding import patchify
-from going_modular.toy import toy_config
+from going_modular.teaching.toy import toy_config
 from going_modular.vit import ViT
 
 WIDE = toy_config(image_size=(24, 40), depth=1)

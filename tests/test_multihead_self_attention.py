@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from going_modular.checks import check_close, check_shape
 from going_modular.config import ViTConfig
 from going_modular.multihead_self_attention import (
     MultiheadSelfAttention,
     MultiheadSelfAttentionBlock,
     attention_with_weights,
 )
-from going_modular.toy import toy_config, toy_tokens
+from going_modular.teaching.checks import check_close, check_shape
+from going_modular.teaching.toy import toy_config, toy_tokens
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from torch import nn
 from torchvision.models.vision_transformer import MLPBlock
 from torchvision.ops import MLP
 
-from going_modular.checks import check_close, check_shape
 from going_modular.multilayer_perceptron import (
     MultilayerPerceptron,
     MultilayerPerceptronBlock,
 )
-from going_modular.toy import toy_config, toy_tokens
+from going_modular.teaching.checks import check_close, check_shape
+from going_modular.teaching.toy import toy_config, toy_tokens
 
 D, F = 44, 176
 

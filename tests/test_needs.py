@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import counting, needs
 from going_modular.config import ViTConfig
-from going_modular.toy import toy_config
+from going_modular.teaching.toy import toy_config
 from going_modular.vit import ViT
 
 TOY = toy_config(depth=3)

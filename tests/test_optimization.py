@@ -7,14 +7,14 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from going_modular.checks import check_close
 from going_modular.optimization import (
     build_optimizer,
     build_schedule,
     decay_groups,
     rate_factor,
 )
-from going_modular.toy import toy_config
+from going_modular.teaching.checks import check_close
+from going_modular.teaching.toy import toy_config
 from going_modular.vit import ViT
 
 RATE, DECAY = 0.01, 0.3

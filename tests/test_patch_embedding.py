@@ -13,7 +13,7 @@ from going_modular.patch_embedding import (
     patchify,
     unpatchify,
 )
-from going_modular.toy import toy_config, toy_images
+from going_modular.teaching.toy import toy_config, toy_images
 
 
 def wide_images():

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from going_modular import photo_cache, photo_folders
-from going_modular.photo_folders import load_folder
-from going_modular.utils import InputError
+from going_modular.datasets import cache as photo_cache
+from going_modular.datasets import folders as photo_folders
+from going_modular.datasets.folders import load_folder
+from going_modular.errors import InputError
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from going_modular.checks import check_close
 from going_modular.data_setup import (
     Batches,
     ImageSet,
@@ -16,8 +15,9 @@ from going_modular.data_setup import (
     random_crop_and_flip,
     random_windows,
 )
-from going_modular.photo_crops import pixel_boxes, stretch_bytes
-from going_modular.settings import TrainingSettings
+from going_modular.datasets.fast_batches import pixel_boxes, stretch_bytes
+from going_modular.teaching.checks import check_close
+from going_modular.training.settings import TrainingSettings
 
 
 def random_crop_and_flip_bytes(*args, out=None, **options) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from benchmarks import photo_contenders, photos
-from going_modular.settings import TrainingSettings
+from going_modular.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(batch_size=4, crop_area=1.0)
 
@@ -48,7 +48,7 @@ def test_both_pipelines_deliver_the_same_numbers(folder, tmp_path):
 
 
 def test_cold_decodes_every_photo_and_warm_none(folder, tmp_path, monkeypatch):
-    from going_modular import photo_folders
+    from going_modular.datasets import folders as photo_folders
 
     read, seen = photo_folders.read_photo, []
 

@@ -17,7 +17,7 @@ from going_modular.checkpoint import save_model
 from going_modular.config import ViTConfig
 from going_modular.predictions import load_classifier, predict_photos
 from going_modular.vit import ViT
-from going_modular.weight_sources import BUILT_IN
+from going_modular.weights.sources import BUILT_IN
 
 NAMES = ("cat", "dog", "a long name with spaces", "$x$\nnew line", "ant", "bee")
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from going_modular.prefetch import prefetch
+from going_modular.datasets.fast_batches import prefetch
 
 ROOT = Path(__file__).parents[1]
 
@@ -125,7 +125,7 @@ def test_any_batches_come_in_order_up_to_the_error(items, place):
 INTERRUPTED = """
 import os, signal, sys, threading, time
 from contextlib import closing
-from going_modular.prefetch import prefetch
+from going_modular.datasets.fast_batches import prefetch
 
 begun, let_go = threading.Event(), threading.Event()
 

@@ -29,17 +29,17 @@ from transformers import ViTForImageClassification
 
 from going_modular.checkpoint import save_model
 from going_modular.config import VARIANTS, ViTConfig
+from going_modular.errors import InputError
 from going_modular.pretrained import (
-    build_pretrained,
     export_state_dict,
+    from_pretrained,
     load_pretrained,
 )
-from going_modular.toy import toy_config
-from going_modular.utils import InputError
+from going_modular.teaching.toy import toy_config
 from going_modular.vit import ViT
-from going_modular.weight_checks import expected_shapes
-from going_modular.weight_conversion import resize_positions
-from going_modular.weight_reading import read_pretrained
+from going_modular.weights.conversion import resize_positions
+from going_modular.weights.reading import read_pretrained
+from going_modular.weights.sizes import expected_shapes
 
 POSITIONS = "patch_embedding.position_embedding"
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -55,7 +55,7 @@ def assert_same(ours, theirs, least: float = 0.1) -> None:
 
 
 def build(source, **options) -> ViT:
-    return build_pretrained(source, quiet=True, **options).eval()
+    return from_pretrained(source, quiet=True, **options).eval()
 
 
 def assert_head_is_zero(model: ViT) -> None:
@@ -259,7 +259,7 @@ def test_our_own_file_gives_the_same_logits(tmp_path):
     model = noisy_vit(c)
     path = tmp_path / "model.safetensors"
     save_model(path, model, tuple("abcdefghij"))
-    again = ViT.from_pretrained(path, quiet=True).eval()
+    again = from_pretrained(path, quiet=True).eval()
     assert again.config == c
     assert torch.equal(again(images_for(c)), model(images_for(c)))
     assert read_pretrained(path).class_names == tuple("abcdefghij")
@@ -422,7 +422,7 @@ def test_load_resizes_to_the_models_grid(size, method):
 
 def test_from_pretrained_resizes_to_another_image_size():
     state = export_state_dict(noisy_vit(WIDE), "timm")
-    model = ViT.from_pretrained(state, num_heads=4, image_size=(24, 56), quiet=True)
+    model = from_pretrained(state, num_heads=4, image_size=(24, 56), quiet=True)
     assert model.config == replace(WIDE, image_size=(24, 56))
     assert model(torch.zeros(2, 3, 24, 56)).shape == (2, 10)
 
@@ -441,9 +441,9 @@ def test_usual_number_of_heads_follows_from_the_width(name):
 
 def test_unknown_width_asks_for_the_number_of_heads():
     with pytest.raises(InputError, match="44 wide: give num_heads"):
-        build_pretrained(timm_vit(WIDE).state_dict())
+        from_pretrained(timm_vit(WIDE).state_dict())
     with pytest.raises(InputError, match="44 is not divisible by num_heads 5"):
-        build_pretrained(timm_vit(WIDE).state_dict(), num_heads=5)
+        from_pretrained(timm_vit(WIDE).state_dict(), num_heads=5)
 
 
 @pytest.mark.parametrize(("side", "P"), [(224, 16), (384, 16), (512, 16), (518, 14)])
@@ -653,7 +653,7 @@ def test_head_for_other_classes_becomes_zeros_and_is_said_aloud(make, capsys):
 def test_representation_layer_goes_with_the_head(tmp_path, capsys):
     arrays = official_arrays(replace(WIDE, representation_size=52))
     np.savez(tmp_path / "pretraining.npz", **arrays)
-    model = ViT.from_pretrained(tmp_path / "pretraining.npz", num_classes=7)
+    model = from_pretrained(tmp_path / "pretraining.npz", num_classes=7)
     assert model.config == replace(WIDE, gelu="tanh", num_classes=7)
     assert_head_is_zero(model)
     printed = capsys.readouterr().out

@@ -41,16 +41,16 @@ from going_modular.data_setup import (
     random_crop_and_flip,
     random_windows,
 )
-from going_modular.data_sources import load_digits
+from going_modular.datasets.fast_batches import stretch_bytes
+from going_modular.datasets.sources import load_digits
 from going_modular.engine import evaluate
-from going_modular.many_processes import ManyProcesses, device_kind
+from going_modular.errors import InputError
 from going_modular.optimization import build_optimizer
-from going_modular.photo_crops import stretch_bytes
-from going_modular.processes import Processes, start_processes
-from going_modular.results import read_results
-from going_modular.runs import CHECKPOINT, FILES
-from going_modular.shares import PADDING, Shares
-from going_modular.utils import InputError
+from going_modular.processes.alone import Processes
+from going_modular.processes.start import start_processes
+from going_modular.processes.together import PADDING, ManyProcesses, Shares, device_kind
+from going_modular.training.run_folder import CHECKPOINT, FILES
+from going_modular.training.watchers import read_results
 from going_modular.vit import ViT
 
 SLOW = "SLOW" in os.environ
@@ -512,8 +512,8 @@ def test_a_shared_out_run_goes_on_in_one_process(shared, alone, runs, tmp_path, 
 HELD = """
 import torch
 from going_modular.optimization import build_optimizer
-from going_modular.processes import start_processes
-from going_modular.toy import toy_config, toy_images
+from going_modular.processes.start import start_processes
+from going_modular.teaching.toy import toy_config, toy_images
 from going_modular.vit import ViT
 
 with start_processes("cpu", sharded=True) as processes:

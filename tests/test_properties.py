@@ -31,12 +31,10 @@ from going_modular.config import ViTConfig, count_parameters
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.optimization import rate_factor
 from going_modular.patch_embedding import patchify, unpatchify
-from going_modular.run_log import global_step
-from going_modular.settings import TrainingSettings
-from going_modular.signals import Stopped
-from going_modular.steps import gradient_step
-from going_modular.sums import Sums
-from going_modular.trainer import Trainer
+from going_modular.system.signals import Stopped
+from going_modular.training.settings import TrainingSettings
+from going_modular.training.trainer import Sums, Trainer, gradient_step
+from going_modular.training.watchers import global_step
 from going_modular.vit import ViT
 
 SLOW = "SLOW" in os.environ

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from going_modular.config import ViTConfig
 from going_modular.relevance import attention_gradients, relevance
-from going_modular.toy import toy_config, toy_images
+from going_modular.teaching.toy import toy_config, toy_images
 from going_modular.vit import ViT
 
 WIDE = toy_config(image_size=(24, 40), depth=3)

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from bomb import Bomb
 
-from going_modular.results import main, read_results, write_results
-from going_modular.utils import InputError
+from going_modular.errors import InputError
+from going_modular.training.watchers import main, read_results, write_results
 
 RESULTS = {
     "train_loss": [2.0, 1.5, 1.25],

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from going_modular.data_setup import normalise
-from going_modular.reused_memory import ReusedMemory, reusing_memory
+from going_modular.datasets.fast_batches import ReusedMemory, reusing_memory
 
 
 def images(*shape: int) -> torch.Tensor:

@@ -11,14 +11,19 @@ import pandas as pd
 import pytest
 import torch
 
-from going_modular import run_log
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.engine import RESULT_COLUMNS
+from going_modular.errors import InputError
 from going_modular.optimization import build_optimizer, build_schedule
-from going_modular.run_log import EpochFiles, StepLines, TensorBoard, global_step
-from going_modular.toy import toy_config
-from going_modular.trainer import Trainer
-from going_modular.utils import InputError
+from going_modular.teaching.toy import toy_config
+from going_modular.training import watchers as run_log
+from going_modular.training.trainer import Trainer
+from going_modular.training.watchers import (
+    EpochFiles,
+    StepLines,
+    TensorBoard,
+    global_step,
+)
 from going_modular.vit import ViT
 
 EPOCHS, STEPS = 3, 4  # of the run, of each epoch

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from going_modular import script_ends
 from going_modular.checkpoint import previous
+from going_modular.command_line import ending as script_ends
+from going_modular.command_line.ending import run_script
 from going_modular.engine import TrainingDiverged
-from going_modular.runs import CHECKPOINT, FILES
-from going_modular.script_ends import run_script
-from going_modular.signals import Stopped
-from going_modular.utils import InputError
+from going_modular.errors import InputError
+from going_modular.system.signals import Stopped
+from going_modular.training.run_folder import CHECKPOINT, FILES
 
 STEPS = "every step so far is kept"
 KEPT = "what the last checkpoint holds is kept"
@@ -95,7 +95,7 @@ def test_an_error_that_nobody_foresaw_shows_where_it_is():
 
 
 def test_a_lost_process_is_told_from_an_error_of_ones_own(output, monkeypatch, capsys):
-    monkeypatch.setattr("going_modular.processes.world_size", lambda: 2)
+    monkeypatch.setattr("going_modular.processes.alone.world_size", lambda: 2)
     monkeypatch.setattr(
         script_ends, "start_processes", lambda *_: script_ends.Processes()
     )

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from going_modular.signals import Stopped, StopSignals
+from going_modular.system.signals import Stopped, StopSignals
 
 KINDS = (signal.SIGINT, signal.SIGTERM)
 
@@ -112,7 +112,7 @@ def test_stopped_says_which_signal_it_was():
 
 ENDED = """
 import signal
-from going_modular.signals import StopSignals
+from going_modular.system.signals import StopSignals
 
 with StopSignals():
     signal.raise_signal(signal.SIGINT)

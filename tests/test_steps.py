@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from exactness import check_same
 from torch import Tensor, nn
 
-from going_modular.checks import check_close
 from going_modular.engine import train_step
 from going_modular.optimization import build_optimizer
-from going_modular.steps import gradient_step
-from going_modular.toy import toy_config
+from going_modular.teaching.checks import check_close
+from going_modular.teaching.toy import toy_config
+from going_modular.training.trainer import gradient_step
 from going_modular.vit import ViT
 
 K = 10

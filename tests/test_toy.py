@@ -2,9 +2,9 @@
 
 import torch
 
-from going_modular.checks import check_shape
 from going_modular.config import count_parameters
-from going_modular.toy import toy_config, toy_images, toy_tokens
+from going_modular.teaching.checks import check_shape
+from going_modular.teaching.toy import toy_config, toy_images, toy_tokens
 
 
 def test_toy_sizes_all_differ_so_that_swapped_axes_show():

@@ -12,12 +12,12 @@ from PIL import Image
 
 import train
 from functions import helper_functions
-from going_modular import training_run
 from going_modular.checkpoint import load_checkpoint, load_model
 from going_modular.data_setup import Batches
-from going_modular.data_sources import load_digits
+from going_modular.datasets.sources import load_digits
 from going_modular.engine import evaluate
-from going_modular.runs import CHECKPOINT, FILES
+from going_modular.training import run as training_run
+from going_modular.training.run_folder import CHECKPOINT, FILES
 
 TINY = "--data digits --embedding-dim 12 --depth 1 --num-heads 2 --mlp-size 20".split()
 

@@ -17,18 +17,18 @@ from exactness import check_same
 from small_runs import all_but_times
 from torch import Tensor, nn
 
-from going_modular import processes as processes_module
-from going_modular import trainer as trainer_module
 from going_modular.checkpoint import load_checkpoint, save_checkpoint
-from going_modular.checks import check_close
 from going_modular.data_setup import Batches, ImageSet, random_crop_and_flip
 from going_modular.engine import RESULT_COLUMNS, TrainingDiverged, evaluate
 from going_modular.engine import train as engine_train
 from going_modular.optimization import build_optimizer, build_schedule
-from going_modular.run_log import global_step
-from going_modular.signals import Stopped
-from going_modular.toy import toy_config
-from going_modular.trainer import Trainer
+from going_modular.processes import alone as processes_module
+from going_modular.system.signals import Stopped
+from going_modular.teaching.checks import check_close
+from going_modular.teaching.toy import toy_config
+from going_modular.training import trainer as trainer_module
+from going_modular.training.trainer import Trainer
+from going_modular.training.watchers import global_step
 from going_modular.vit import ViT
 
 K, COUNT = 10, 13  # classes; images, which in batches of 4 leave a last one of 1

@@ -9,15 +9,15 @@ from PIL import Image
 
 import train
 import train_transferlearning as script
-from going_modular import training_run
 from going_modular.checkpoint import load_model
 from going_modular.data_setup import Batches
-from going_modular.data_sources import load_data, load_digits
+from going_modular.datasets.fitting import fit_set
+from going_modular.datasets.sources import load_digits
 from going_modular.engine import evaluate
-from going_modular.image_fitting import fit_set
-from going_modular.runs import CHECKPOINT, FILES, choose_output
-from going_modular.transfer import TransferPlan, build_model, set_up
-from going_modular.weight_reading import read_pretrained
+from going_modular.training import run as training_run
+from going_modular.training.run_folder import CHECKPOINT, FILES, choose_output
+from going_modular.transfer.fine_tuning import TransferPlan, build_model, set_up
+from going_modular.weights.reading import read_pretrained
 
 TINY = "--embedding-dim 12 --depth 1 --num-heads 2 --mlp-size 20".split()
 
@@ -161,26 +161,6 @@ def test_features_are_computed_once(weights, monkeypatch):
     for features, _ in training.train_batches:
         training.model(features)
     assert len(calls) == count
-
-
-def test_comparison_has_a_row_for_each_number_of_images(
-    weights, tmp_path, capsys, monkeypatch
-):
-    loads = []
-
-    def load(*args):
-        loads.append(args)
-        return load_data(*args)
-
-    monkeypatch.setattr(script, "load_data", load)
-    argv = flags(weights, tmp_path / "run", "--epochs", 1, "--compare")
-    assert script.main(argv) == 0
-    assert len(loads) == 1  # the photos are read once
-    lines = capsys.readouterr().out.splitlines()
-    start = next(i for i, line in enumerate(lines) if "from scratch" in line)
-    assert lines[start].split()[:2] == ["few-shot", "full"]
-    rows = [line.split()[0] for line in lines[start + 2 :] if line.strip()]
-    assert rows == ["1", "5", "10", "25"]
 
 
 def test_bad_input_gets_one_line(weights, tmp_path, capsys, finished):

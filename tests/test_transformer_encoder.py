@@ -6,9 +6,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.vision_transformer import EncoderBlock
 
-from going_modular.checks import check_close, check_shape
 from going_modular.config import VARIANTS, ViTConfig
-from going_modular.toy import toy_config, toy_tokens
+from going_modular.teaching.checks import check_close, check_shape
+from going_modular.teaching.toy import toy_config, toy_tokens
 from going_modular.transformer_encoder import (
     TransformerEncoder,
     TransformerEncoderBlock,

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from going_modular.utils import (
-    InputError,
-    choose_device,
-    describe_machine,
-    set_seeds,
-)
+from going_modular.errors import InputError
+from going_modular.utils import choose_device, describe_machine, set_seeds
 
 
 def draw() -> tuple:

@@ -11,7 +11,7 @@ from torch import nn
 
 from going_modular.config import ViTConfig
 from going_modular.patch_embedding import patchify, unpatchify
-from going_modular.toy import toy_config, toy_images
+from going_modular.teaching.toy import toy_config, toy_images
 from going_modular.utils import set_seeds
 from going_modular.vit import ViT, make_head
 

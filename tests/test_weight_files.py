@@ -21,10 +21,10 @@ from peers import (
 )
 from safetensors.torch import load_file, save_file
 
-from going_modular.pretrained import build_pretrained
-from going_modular.utils import InputError
-from going_modular.weight_files import read_weights
-from going_modular.weight_reading import read_pretrained
+from going_modular.errors import InputError
+from going_modular.pretrained import from_pretrained
+from going_modular.weights.files import read_weights
+from going_modular.weights.reading import read_pretrained
 
 
 def write_pth(state, folder):
@@ -354,9 +354,9 @@ def test_bfloat16_of_flax_is_read(tmp_path):
         for name, array in arrays.items()
     }
     np.savez(tmp_path / "weights.npz", **halves)
-    model = build_pretrained(tmp_path / "weights.npz", quiet=True)
+    model = from_pretrained(tmp_path / "weights.npz", quiet=True)
     same = {n: torch.from_numpy(a).bfloat16() for n, a in arrays.items()}
-    expected = build_pretrained(same, quiet=True)
+    expected = from_pretrained(same, quiet=True)
     assert torch.equal(model(images_for(WIDE)), expected(images_for(WIDE)))
 
 

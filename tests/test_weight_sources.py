@@ -27,11 +27,11 @@ from peers import (
     transformers_vit,
 )
 
-from going_modular import weight_sources
-from going_modular.pretrained import build_pretrained
-from going_modular.utils import InputError
-from going_modular.weight_reading import read_pretrained
-from going_modular.weight_sources import read_source
+from going_modular.errors import InputError
+from going_modular.pretrained import from_pretrained
+from going_modular.weights import sources as weight_sources
+from going_modular.weights.reading import read_pretrained
+from going_modular.weights.sources import read_source
 
 NAME = "augreg/Ti_16-i21k.npz"
 
@@ -174,7 +174,7 @@ def test_timms_weights_bring_their_numerics(monkeypatch):
         block.norm1.eps = block.norm2.eps = 1e-4
     peer.norm.eps = 1e-4
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: peer)
-    model = build_pretrained("vit_toy_patch8_40", quiet=True).eval()
+    model = from_pretrained("vit_toy_patch8_40", quiet=True).eval()
     assert model.config == replace(
         WIDE, layer_norm_eps=1e-4, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)
     )
@@ -274,7 +274,7 @@ def test_official_file_is_fetched_verified_and_cached(server, cache, together, c
     headers = [("x-goog-hash", value) for value in sums]
     server.answer = dict(status=200, content=content, length=None, headers=headers)
     server.asked = []
-    model = build_pretrained(f"official:{NAME}", quiet=True).eval()
+    model = from_pretrained(f"official:{NAME}", quiet=True).eval()
     expected = official_forward(official_arrays(WIDE), images_for(WIDE))
     np.testing.assert_allclose(
         model(images_for(WIDE)).detach(), expected, atol=1e-5, rtol=0
@@ -282,7 +282,7 @@ def test_official_file_is_fetched_verified_and_cached(server, cache, together, c
     assert server.asked == [f"/vit_models/{NAME}"]
     assert [path.name for path in cache.iterdir()] == ["augreg_Ti_16-i21k.npz"]
     assert "augreg_Ti_16-i21k.npz" in capsys.readouterr().err  # progress
-    build_pretrained(f"official:{NAME}", quiet=True)
+    from_pretrained(f"official:{NAME}", quiet=True)
     assert len(server.asked) == 1  # from the cache
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import train
 from going_modular.checkpoint import load_model, save_model
 from going_modular.data_setup import Batches, normalise
-from going_modular.data_sources import load_fashion_mnist
+from going_modular.datasets.sources import load_fashion_mnist
 from going_modular.engine import evaluate
-from going_modular.pretrained import build_pretrained
-from going_modular.results import read_results
-from going_modular.runs import CHECKPOINT, FILES
+from going_modular.pretrained import from_pretrained
+from going_modular.training.run_folder import CHECKPOINT, FILES
+from going_modular.training.watchers import read_results
 from going_modular.utils import describe_machine
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def main() -> int:
     file = FOLDER / "built_in.safetensors"
     save_model(file, model.half(), class_names)
 
-    shipped = build_pretrained(file, quiet=True)
+    shipped = from_pretrained(file, quiet=True)
     config = shipped.config
     transform = partial(normalise, mean=config.mean, std=config.std)
     _, test_set = load_fashion_mnist()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from going_modular.data_setup import load_builtin
 from going_modular.explorer.data import explore_image
 from going_modular.explorer.page import write_page
-from going_modular.vit import ViT
+from going_modular.pretrained import from_pretrained
 from tests.browser import ExplorerOnScreen, find_browser, open_browser, open_file
 from tests.jupyter_server import start_lab, write_notebook
 
@@ -24,7 +24,7 @@ from going_modular.data_setup import load_builtin
 from going_modular.explorer.widget import explore
 from going_modular.vit import ViT
 
-model = ViT.from_pretrained("built-in", quiet=True).eval()
+model = from_pretrained("built-in", quiet=True).eval()
 _, test = load_builtin()
 explorer = explore(model, test.images[{NUMBER}], test.class_names, title="A handbag")
 explorer
@@ -80,7 +80,7 @@ def take_jupyterlab(browser: Browser, folder: Path) -> None:
 
 def main() -> None:
     browser_path = find_browser() or sys.exit("no Chromium or Chrome on the PATH")
-    model = ViT.from_pretrained("built-in", quiet=True).eval()
+    model = from_pretrained("built-in", quiet=True).eval()
     _, test = load_builtin()
     bag = explore_image(model, test.images[NUMBER], test.class_names, "A handbag")
     with tempfile.TemporaryDirectory() as folder, open_browser(browser_path) as browser:

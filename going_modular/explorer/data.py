@@ -7,13 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from going_modular.attention_capture import capture, check_layer
 from going_modular.attention_maps import attention_rollout
 from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
-from going_modular.explorer.pictures import to_data_url, viridis
-from going_modular.explorer.quantisation import quantise, rounding_errors
-from going_modular.utils import InputError
+from going_modular.errors import InputError
+from going_modular.explorer.encoding import (
+    quantise,
+    rounding_errors,
+    to_data_url,
+    viridis,
+)
+from going_modular.inspection.capture import capture, check_layer
 from going_modular.vit import ViT
 
 __all__ = ["Exploration", "check_head", "explore_image"]
@@ -131,7 +135,7 @@ def check_image(image: Tensor, class_names: Sequence[str], config: ViTConfig) ->
     if tuple(image.shape) != wanted or image.dtype != torch.uint8:
         raise InputError(
             f"the image is {tuple(image.shape)} {image.dtype}, but the model reads "
-            f"{wanted} torch.uint8: bring it there with image_fitting.fit_images"
+            f"{wanted} torch.uint8: bring it there with datasets.fitting.fit_images"
         )
     if config.in_channels not in (1, 3):
         raise InputError(

@@ -11,8 +11,8 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-from going_modular.checkpoint import write_file
 from going_modular.explorer.data import Exploration
+from going_modular.system.files import write_file
 
 __all__ = ["page", "read_part", "write_page"]
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import traitlets
 from torch import Tensor
 
+from going_modular.errors import InputError
 from going_modular.explorer.data import Exploration, check_head, explore_image
 from going_modular.explorer.page import read_part
-from going_modular.utils import InputError
 from going_modular.vit import ViT
 
 try:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from going_modular.deletion import DeletionCurves
+from going_modular.inspection.deletion import DeletionCurves
 from going_modular.plots.style import COLOURS, WIDTH
 
 __all__ = [

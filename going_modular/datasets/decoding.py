@@ -1,0 +1,86 @@
+"""From the files of photos to squares of bytes, on all cores."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from going_modular.data_setup import square_tensor
+from going_modular.errors import InputError
+
+__all__ = [
+    "MOST_BYTES",
+    "check_memory",
+    "decode_all",
+    "decode_into",
+    "read_photo",
+    "to_8_bits",
+]
+
+MOST_BYTES = 8 * 10**9  # of images held in memory
+
+
+def read_photo(path: Path, image_size: int) -> Tensor:
+    """Read one photo, upright, as a (3, image_size, image_size) uint8 square."""
+    with Image.open(path) as photo:
+        photo.draft("RGB", (image_size, image_size))  # decodes large JPEGs smaller
+        return square_tensor(to_8_bits(ImageOps.exif_transpose(photo)), image_size)
+
+
+def to_8_bits(photo: Image.Image) -> Image.Image:
+    """Scale greys of 16 bits, which Pillow would clip to white; leave the rest."""
+    if not photo.mode.startswith("I"):
+        return photo
+    greys = np.asarray(photo).clip(0, 65535) / 257
+    return Image.fromarray(greys.round().astype(np.uint8))
+
+
+def check_memory(count: int, image_size: int) -> None:
+    """Refuse more images than memory should hold."""
+    needed = count * 3 * image_size**2
+    if needed > MOST_BYTES:
+        raise InputError(
+            f"{count} images of {image_size} px need {needed / 1e9:.1f} GB of memory, "
+            f"more than {MOST_BYTES / 1e9:.0f}: choose a smaller --image-size, or, for "
+            "a folder of photos, a --cache on the disk"
+        )
+
+
+def decode_into(
+    images: np.ndarray, items: Sequence, decode: Callable[..., Tensor]
+) -> dict[int, str]:
+    """Decode images on all cores, each into its place of an (n, 3, H, W) array.
+
+    Returns:
+        The places of those that could not be decoded, and why.
+    """
+    bad: dict[int, str] = {}
+
+    def fill(place: int) -> None:
+        try:
+            images[place] = decode(items[place])
+        except MemoryError:  # no fault of the image
+            raise
+        except Exception as error:  # damaged files raise many kinds
+            bad[place] = str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(fill, range(len(items))))
+    return bad
+
+
+def decode_all(
+    items: Sequence, image_size: int, decode: Callable[..., Tensor | None]
+) -> Tensor:
+    """Decode images on all cores; those for which `decode` gives None are left out."""
+    check_memory(len(items), image_size)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        images = [image for image in pool.map(decode, items) if image is not None]
+    if not images:
+        return torch.empty(0, 3, image_size, image_size, dtype=torch.uint8)
+    return torch.stack(images)  # (n, 3, image_size, image_size)

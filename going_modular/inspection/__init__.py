@@ -1,0 +1,4 @@
+"""Looking into a forward pass, and testing what was seen there.
+
+Read first: `capture`.
+"""

@@ -1,0 +1,320 @@
+"""Several processes that train one model together.
+
+They are started by torchrun and talk through Hugging Face's accelerate, on CPUs (gloo)
+or GPUs (NCCL).
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from going_modular.data_setup import Batches, random_stream
+from going_modular.errors import InputError
+from going_modular.processes.alone import Processes, world_size
+from going_modular.transformer_encoder import TransformerEncoderBlock
+from going_modular.vit import ViT
+
+__all__ = [
+    "ManyProcesses",
+    "PADDING",
+    "ShardedProcesses",
+    "Shares",
+    "shard",
+    "spread",
+    "whole",
+]
+
+PATIENCE = timedelta(days=1)  # for one process that loads data or saves
+
+
+class ManyProcesses(Processes):
+    """Several processes, each with its share of every batch and the same weights.
+
+    Raises:
+        InputError: The device cannot be had, or accelerate is missing.
+    """
+
+    def __init__(self, device: str = "auto"):
+        """Meet the others.
+
+        Args:
+            device: "auto", "cpu" or "cuda": each process has a GPU of its own.
+        """
+        kind = device_kind(device)
+        try:
+            from accelerate import Accelerator, DistributedDataParallelKwargs
+        except ImportError:
+            raise InputError(
+                "several processes need accelerate: pip install accelerate"
+            ) from None
+        options = [DistributedDataParallelKwargs(gradient_as_bucket_view=True)]
+        self.accelerator = Accelerator(
+            cpu=kind == "cpu", mixed_precision="no", kwargs_handlers=options
+        )
+        self.rank = self.accelerator.process_index
+        self.count = self.accelerator.num_processes
+        assert self.count == world_size(), "each would train alone"
+        super().__init__("cpu" if kind == "cpu" else self.accelerator.device)
+        # Beside the gradients' way: on CPUs, so that no GPU has to be waited for.
+        self.quiet = distributed.new_group(backend="gloo", timeout=PATIENCE)
+        self.asked = None
+        self.stack = ExitStack()
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.count} processes"
+
+    def __enter__(self) -> "ManyProcesses":
+        if not self.is_first:
+            nowhere = self.stack.enter_context(open(os.devnull, "w"))
+            self.stack.enter_context(redirect_stdout(nowhere))
+        return self
+
+    def __exit__(self, kind, *error) -> None:
+        self.stack.close()
+        if kind is None:
+            self.wait()
+            self.accelerator.end_training()
+
+    def wait(self) -> None:
+        distributed.barrier(group=self.quiet)
+
+    @contextmanager
+    def in_turns(self) -> Iterator[None]:
+        turn = 2 if self.accelerator.local_process_index else min(self.rank, 1)
+        for _ in range(turn):
+            self.wait()
+        yield
+        for _ in range(turn, 3):  # and all leave together
+            self.wait()
+
+    def agree(self, choice):
+        choices = [choice]
+        distributed.broadcast_object_list(choices, group=self.quiet)
+        return choices[0]
+
+    def share(self, batches: Batches) -> Batches:
+        return Shares(**vars(batches), rank=self.rank, count=self.count)
+
+    def wrap(self, model: nn.Module, optimizer=None) -> nn.Module:
+        # Comes where a share is one image; it costs a copy of a few numbers.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view")
+        return self.accelerator.prepare(model)
+
+    def skip_sync(self, model: nn.Module):
+        return self.accelerator.no_sync(model)
+
+    def begin_step(self, *key: int) -> None:
+        torch.manual_seed(random_stream(*key, self.rank).initial_seed())
+
+    def total(self, *numbers: Tensor) -> tuple[Tensor, ...]:
+        together = torch.stack([number.double() for number in numbers])
+        together = self.accelerator.reduce(together, "sum")
+        return tuple(s.to(n.dtype) for s, n in zip(together, numbers, strict=True))
+
+    def stop_signal(self, received: int | None, now: bool = False) -> int | None:
+        word = torch.tensor(received or 0)
+        work = distributed.all_reduce(
+            word, distributed.ReduceOp.MAX, group=self.quiet, async_op=True
+        )
+        ours = word, work
+        self.asked, asked = (None, ours) if now else (ours, self.asked)
+        if asked is None:
+            return None
+        word, work = asked
+        work.wait()
+        return word.item() or None
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module, batches: Batches) -> tuple[float, float]:
+        model.eval()
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        for images, labels in batches:
+            logits = model(images)
+            losses = F.cross_entropy(logits, labels, reduction="none")  # (B / count,)
+            loss += losses.double().sum()
+            correct += (logits.argmax(dim=1) == labels).sum()
+        loss, correct = self.total(loss, correct)
+        return loss.item() / len(batches.data), correct.item() / len(batches.data)
+
+    @torch.inference_mode()
+    def predict(self, model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
+        model.eval()
+        pairs = [torch.stack([model(x).argmax(dim=1), y], dim=1) for x, y in batches]
+        pairs = self.accelerator.gather(torch.cat(pairs)).cpu()  # (n + padding, 2)
+        pairs = pairs[pairs[:, 1] != PADDING]  # (n, 2)
+        return pairs[:, 0], pairs[:, 1]  # (n,), (n,)
+
+
+def device_kind(name: str) -> str:
+    """Turn a device's name into "cpu" or "cuda", of which each process gets one."""
+    gpus = torch.cuda.device_count()
+    if name == "auto":
+        name = "cuda" if gpus else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise InputError(
+            f"several processes take --device cpu or cuda, not {name!r}: each has a "
+            "GPU of its own"
+        )
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    if name == "cuda" and here > gpus:
+        raise InputError(
+            f"{here} processes on this machine, which has GPUs for {gpus}: start one "
+            "for each GPU, or add --device cpu"
+        )
+    return name
+
+
+PADDING = -100  # a label that counts for nothing: cross_entropy's ignore_index
+
+
+@dataclass(eq=False, repr=False)
+class Shares(Batches):
+    """One process's shares of the batches that one process alone would make.
+
+    A batch is cut into `count` parts, one after the other; together they hold the same
+    images, seen through the same augmentation. All parts have the same length, so that
+    all processes do the same work: what a short batch lacks at its end is filled up
+    with copies, whose label is `PADDING`. A part may be all padding.
+
+    Attributes:
+        rank: Which part, from 0.
+        count: How many parts.
+
+    Augmentation is also called with the `start` and `of` of `random_crop_and_flip`.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def make(self, chosen: Tensor, place: int) -> tuple[Tensor, Tensor]:
+        """This part of the batch of the chosen images."""
+        size = math.ceil(len(chosen) / self.count)
+        start = self.rank * size
+        own = chosen[start : start + size]
+        labels = torch.full((size,), PADDING)
+        labels[: len(own)] = self.data.labels[own]
+        if not len(own):
+            start, own = 0, chosen[:1]  # something to compute with
+        share = dict(start=start, of=len(chosen))
+        images = self.prepare(self.data.take(own), place, **share)
+        if len(own) < size:
+            rows = torch.arange(size, device=images.device).clamp(max=len(own) - 1)
+            images = images[rows]  # (B / count, C, H, W)
+        return images, labels.to(self.device)
+
+
+class ShardedProcesses(ManyProcesses):
+    """Several processes, each with a part of every parameter."""
+
+    sharded = True
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, parameters shared out"
+
+    def place(self, model: nn.Module) -> nn.Module:
+        return model  # it goes to the devices in parts
+
+    def wrap(self, model: nn.Module, optimizer=None) -> nn.Module:
+        mesh = distributed.init_device_mesh(self.device.type, (self.count,))
+        shard(model, mesh, optimizer)
+        return model
+
+    def skip_sync(self, model: nn.Module):
+        return nullcontext()  # gradients are summed at once: whole, they take memory
+
+    def whole(self, state: dict) -> dict:
+        return whole(state, self.is_first)
+
+    def spread(self, part, state: dict) -> dict:
+        return spread(part, state)
+
+    def whole_model(self, model: ViT) -> ViT | None:
+        state = self.whole(model.state_dict())
+        if not self.is_first:
+            return None
+        copy = ViT(model.config)
+        copy.load_state_dict(state)
+        return copy
+
+
+def shard(
+    model: nn.Module, mesh: DeviceMesh, optimizer: torch.optim.Optimizer | None = None
+) -> None:
+    """Leave each process a part of every parameter, in place.
+
+    A block's parameters come together just before it computes, and are parted again
+    right after.
+
+    Args:
+        model: The same on all processes; it may be on the CPU, and ends on the mesh's
+            devices.
+        mesh: The processes.
+        optimizer: Of the model's parameters, before its first step; it goes on with
+            the parts.
+    """
+    before = list(model.parameters())
+    blocks = [m for m in model.modules() if isinstance(m, TransformerEncoderBlock)]
+    for module in (*blocks, model):
+        fully_shard(module, mesh=mesh, reshard_after_forward=True)
+    if optimizer is not None:
+        now = dict(zip(before, model.parameters(), strict=True))
+        for group in optimizer.param_groups:
+            group["params"] = [now[parameter] for parameter in group["params"]]
+            if isinstance(optimizer, torch.optim.SGD):
+                group["fused"] = False  # that kernel takes no parts of parameters
+
+
+def whole(state, keep: bool = True):
+    """A nested state with all its tensors whole, on the CPU.
+
+    All processes must call it. Those that do not `keep` get None for each tensor that
+    was shared out.
+    """
+    if isinstance(state, DTensor):
+        tensor = state.full_tensor()
+        return tensor.cpu() if keep else None
+    if isinstance(state, dict):
+        return {key: whole(value, keep) for key, value in state.items()}
+    return state
+
+
+def spread(part, state: dict) -> dict:
+    """A whole state as a sharded model, or its optimiser, can load it."""
+    if isinstance(part, nn.Module):
+        own = part.state_dict()
+        return {name: spread_like(own[name], value) for name, value in state.items()}
+    if isinstance(part, torch.optim.Optimizer):
+        parameters = [p for group in part.param_groups for p in group["params"]]
+        of_each = {
+            i: {name: spread_like(parameters[i], value) for name, value in own.items()}
+            for i, own in state["state"].items()
+        }
+        groups = [
+            {**saved, "fused": own["fused"]}
+            for saved, own in zip(state["param_groups"], part.param_groups, strict=True)
+        ]
+        return {**state, "state": of_each, "param_groups": groups}
+    return state
+
+
+def spread_like(example: Tensor, value):
+    """Share a tensor out as another of its shape is."""
+    if not isinstance(example, DTensor) or not isinstance(value, Tensor):
+        return value
+    if value.shape != example.shape:  # such as AdamW's count of steps
+        return value
+    mesh, places = example.device_mesh, example.placements
+    value = value.to(mesh.device_type)
+    return distribute_tensor(value, mesh, places, src_data_rank=None)

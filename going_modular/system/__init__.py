@@ -1,0 +1,4 @@
+"""Files, signals and text, as the operating system has them.
+
+Read first: `files`.
+"""

@@ -1,0 +1,178 @@
+"""What the training scripts share: the run with its checkpoints, and its files."""
+
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from going_modular.checkpoint import save_checkpoint, save_model
+from going_modular.data_setup import Batches, ImageSet
+from going_modular.helper_functions import (
+    plot_confusion_matrix,
+    plot_loss_curves,
+    use_style,
+)
+from going_modular.processes.alone import ALONE, Processes
+from going_modular.system.files import write_file
+from going_modular.system.text import print_table
+from going_modular.training.resuming import (
+    check_same_data,
+    compare_machines,
+    describe_data,
+    fits,
+)
+from going_modular.training.run_folder import (
+    CHECKPOINT,
+    FILES,
+    clear_output,
+    write_settings,
+)
+from going_modular.training.settings import TrainingSettings
+from going_modular.training.trainer import Trainer
+from going_modular.training.watchers import (
+    EpochFiles,
+    Progress,
+    StepLines,
+    TensorBoard,
+    global_step,
+    write_results,
+)
+from going_modular.utils import describe_machine
+from going_modular.vit import ViT
+
+__all__ = ["print_summary", "train_with_checkpoints", "write_outputs"]
+
+
+def train_with_checkpoints(
+    output: Path,
+    settings: dict,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    train_batches: Batches,
+    test_batches: Batches,
+    training: TrainingSettings,
+    checkpoint: dict | None = None,
+    quiet: bool = False,
+    save_every: int = 0,
+    log_steps: bool = False,
+    tensorboard: bool = False,
+    processes: Processes = ALONE,
+) -> Trainer:
+    """Train, showing and logging how it goes, with a checkpoint after each epoch.
+
+    Args:
+        output: Folder of the run, held with `run_folder.hold_output`.
+        settings: All that decides the run's results; saved with it.
+        model, optimizer, schedule, train_batches, test_batches: As for `Trainer`. The
+            model ends with the weights that were tested last.
+        training: Epochs, and how a step is taken.
+        checkpoint: Of the run to go on with, or None to begin.
+        quiet: No progress bar.
+        save_every: Steps after which a checkpoint is saved as well; 0 for never.
+        log_steps: Write a line of JSON for each step.
+        tensorboard: Write curves for TensorBoard.
+        processes: Those that train together; the first one writes.
+
+    Returns:
+        The trainer, when it is done: it has the results and the times.
+    """
+    trainer = Trainer(
+        model,
+        optimizer,
+        schedule,
+        train_batches,
+        test_batches,
+        training.epochs,
+        average=training.average,
+        patience=training.patience,
+        processes=processes,
+        clip_norm=training.clip_norm,
+        label_smoothing=training.label_smoothing,
+        accumulate=training.accumulate,
+        precision=training.dtype,
+    )
+    kept = {"settings": settings}
+    kept["data"] = describe_data(train_batches.data, test_batches.data)
+    sharded = " that share parameters" if processes.sharded else ""
+    machine = describe_machine(trainer.device)
+    machine["processes"] = f"{processes.count}{sharded}"
+    kept["machine"] = {name: str(value) for name, value in machine.items()}
+    if checkpoint is not None:
+        with fits(output):
+            check_same_data(output, checkpoint["data"], kept["data"])
+            compare_machines(checkpoint["machine"], kept["machine"])
+            trainer.load_state_dict(checkpoint["trainer"])
+        print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
+    with ExitStack() as stack:
+        if processes.is_first:
+            watchers = [Progress(training.epochs, quiet, trainer.epoch)]
+            watchers += [EpochFiles(output)]
+            if tensorboard:  # may not be there: nothing is cleared before
+                watchers += [TensorBoard(output, trainer.epoch * len(train_batches))]
+            if checkpoint is None:
+                clear_output(output)
+            write_settings(output, settings)
+            if log_steps:
+                watchers += [StepLines(output, global_step(trainer))]
+            trainer.watchers = watchers
+            stack.enter_context(watchers[0])
+        trainer.train(
+            lambda state: save_checkpoint(
+                output / CHECKPOINT, {**kept, "trainer": state}
+            ),
+            save_every,
+        )
+    if trainer.epoch < trainer.epochs:
+        print(f"stopped early: no better test accuracy for {training.patience} epochs")
+    if trainer.averaged is not None:
+        model.load_state_dict(trainer.tested.state_dict())
+    return trainer
+
+
+def write_outputs(
+    output: Path,
+    model: ViT,
+    test_batches: Batches,
+    results: dict[str, list[float]],
+    processes: Processes = ALONE,
+) -> None:
+    """Write the files that a finished run consists of; all processes take part."""
+    names = test_batches.data.class_names
+    guesses, labels = processes.predict(model, test_batches)
+    model = processes.whole_model(model)
+    if not processes.is_first:
+        return
+    use_style()
+    write_results(output / "results.pkl", results)
+    save_model(output / "model.safetensors", model, names)
+    write_file(output / "loss_curves.png", plot_loss_curves(results).savefig)
+    with warnings.catch_warnings(action="ignore"):  # letters that the font lacks
+        confusion = plot_confusion_matrix(labels, guesses, names)
+        write_file(output / "confusion_matrix.png", confusion.savefig)
+
+
+def print_summary(
+    output: Path,
+    model: nn.Module,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    trainer: Trainer,
+) -> None:
+    """Print the closing table."""
+    accuracies = [100 * accuracy for accuracy in trainer.results["test_acc"]]
+    best = max(accuracies)
+    seen = len(accuracies) * len(train_set)
+    print()
+    print_table(
+        images=f"{len(train_set):,} for training, {len(test_set):,} for testing",
+        parameters=f"{sum(p.numel() for p in model.parameters()):,}",
+        test_accuracy=f"{accuracies[-1]:.2f} % after the last epoch "
+        f"(best {best:.2f} % after epoch {accuracies.index(best) + 1})",
+        time=f"{trainer.seconds:.0f} s, {seen / trainer.seconds:,.0f} images/s, "
+        "evaluation included",
+        waiting=f"{trainer.waited / trainer.seconds:.1%} of the time, for data",
+        written=f"{output}: {', '.join(FILES)}",
+    )

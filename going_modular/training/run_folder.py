@@ -1,0 +1,176 @@
+"""A run's output folder: where it is, what it holds, and what must not be lost."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from going_modular.checkpoint import previous
+from going_modular.errors import InputError
+from going_modular.processes.alone import ALONE, Processes
+from going_modular.system.files import write_file
+from going_modular.system.locks import lock
+
+__all__ = [
+    "CHECKPOINT",
+    "FILES",
+    "check_apart",
+    "check_output",
+    "choose_output",
+    "clear_output",
+    "has_checkpoint",
+    "hold_output",
+    "holds_finished_run",
+    "write_settings",
+]
+
+CHECKPOINT = "checkpoint.pt"  # after each epoch, and oftener on request
+
+
+SETTINGS = "settings.json"  # at the start
+
+
+LOGS = ("history.csv", "steps.jsonl")  # as the run goes on
+
+
+FILES = (  # at the end
+    "model.safetensors",
+    "results.pkl",
+    "loss_curves.png",
+    "confusion_matrix.png",
+)
+
+
+def choose_output(data: str, ending: str = "", parent: Path = Path("runs")) -> Path:
+    """The first free folder of runs/NAME, runs/NAME-2, runs/NAME-3, ..."""
+    name = Path(data).resolve().name + ending
+    number = 1
+    while (folder := parent / (f"{name}-{number}" if number > 1 else name)).exists():
+        number += 1
+    return folder
+
+
+def holds_finished_run(folder: Path) -> bool:
+    return all((folder / name).exists() for name in FILES)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    newest = folder / CHECKPOINT
+    return newest.exists() or previous(newest).exists()
+
+
+def check_output(folder: Path, overwrite: bool) -> None:
+    """Refuse, before any work, a folder that cannot be written or holds a run.
+
+    Raises:
+        InputError: Says which of these, and what to do.
+    """
+    nearest = next(
+        path for path in (folder, *folder.absolute().parents) if path.exists()
+    )
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(
+            f"cannot write to {folder}: {nearest} is no folder that you may write to; "
+            "choose another --output"
+        )
+    if overwrite:
+        return
+    if holds_finished_run(folder):
+        raise InputError(
+            f"{folder} holds a finished run: choose another --output, or add "
+            "--overwrite"
+        )
+    if has_checkpoint(folder):
+        raise InputError(
+            f"{folder} holds an unfinished run: add --resume to go on, or --overwrite "
+            "to start again"
+        )
+    files = FILES if is_of_a_run(folder / SETTINGS) else (*FILES, SETTINGS, *LOGS)
+    taken = [name for name in files if (folder / name).exists()]
+    if taken:
+        raise InputError(
+            f"{folder} already has {', '.join(taken)}: choose another --output, or add "
+            "--overwrite"
+        )
+
+
+def is_of_a_run(settings: Path) -> bool:
+    """Whether a run wrote this file; then the logs beside it are a run's, too."""
+    try:
+        return "learning_rate" in json.loads(settings.read_text())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def check_apart(read: str, **written: Path | None) -> None:
+    """Refuse to write where a run reads its photos or its weights.
+
+    Args:
+        read: The photos' folder, or the weights' file or folder.
+        written: Folders to write to, by the names of their flags.
+
+    Raises:
+        InputError: One of them is in the other.
+    """
+    source = Path(read).resolve()
+    for flag, folder in written.items():
+        if folder is None or not source.exists():
+            continue
+        place = folder.resolve()
+        if place.is_relative_to(source) or (
+            source.is_file() and source.is_relative_to(place)
+        ):
+            raise InputError(
+                f"--{flag} {folder} and {read}, which the run reads, are in one "
+                f"another: choose another --{flag}"
+            )
+
+
+@contextmanager
+def hold_output(
+    folder: Path, overwrite: bool, processes: Processes = ALONE
+) -> Iterator[None]:
+    """Make the folder, and keep other runs out of it until this one ends.
+
+    Args:
+        folder: Of the run.
+        overwrite: Whether it may hold a run already. If not, this is looked at again:
+            another may have begun there while this one was loading.
+        processes: Those of the run; the first one holds it.
+
+    Raises:
+        InputError: Another run holds it or has been there, or it cannot be made.
+    """
+    if not processes.is_first:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder} ({error.strerror}): choose another --output"
+        ) from None
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(folder))
+        except BlockingIOError:
+            raise InputError(
+                f"another run is writing to {folder}: wait for it, or choose another "
+                "--output"
+            ) from None
+        check_output(folder, overwrite)
+        yield
+
+
+def clear_output(folder: Path) -> None:
+    """Remove what an earlier run left in a folder."""
+    before = previous(folder / CHECKPOINT).name
+    for name in (CHECKPOINT, before, *FILES, *LOGS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_settings(folder: Path, settings: dict) -> None:
+    write_file(
+        folder / SETTINGS, lambda path: path.write_text(json.dumps(settings, indent=2))
+    )

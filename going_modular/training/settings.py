@@ -1,0 +1,158 @@
+"""Settings of a training run."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from going_modular.config import ViTConfig, require_positive_integer
+from going_modular.data_setup import random_crop_and_flip
+from going_modular.datasets.fast_batches import stretch_bytes
+from going_modular.errors import InputError
+
+__all__ = ["MODEL_FIELDS", "PRECISIONS", "Plan", "TRAINING_FIELDS", "TrainingSettings"]
+
+BYTES_FROM = 48  # pixels a side, from which cropping bytes is faster
+
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What decides a training run, beside the data and the model.
+
+    Attributes:
+        epochs: Times that every training image is seen.
+        batch_size: Images in a step, over all processes.
+        learning_rate: Highest learning rate, reached at the end of warm-up.
+        weight_decay: Decoupled decay of the weight matrices.
+        warmup: Share of all steps in which the rate grows, 0 to 1.
+        decay: "cosine", "linear" or "constant" after warm-up.
+        clip_norm: Greatest global norm of the gradient.
+        label_smoothing: Share of the target spread over all classes.
+        augment: "crop" (random crops, half of them mirrored), "crop-only" or "none".
+        crop_area: Least share of the image's area that a crop shows.
+        seed: Decides start weights, order and augmentation.
+        precision: "auto", "fp32" or "bf16"; auto measures which is faster, where the
+            hardware has both.
+        compile: "auto", "yes" or "no": torch.compile; auto tries it in runs that last
+            longer than twenty minutes.
+        accumulate: Parts that a batch is cut into, to need less memory.
+        average: Share that a step keeps of the running average of the weights, such as
+            the 0.9999 of Table 2's caption; 0 for no average.
+        patience: Epochs without a better test accuracy before the run stops; 0 for
+            no early stop.
+
+    Raises:
+        ValueError: A value is out of range; the message names it.
+    """
+
+    epochs: int = 30
+    batch_size: int = 100
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    warmup: float = 0.1
+    decay: str = "cosine"
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.1
+    augment: str = "crop"
+    crop_area: float = 0.8
+    seed: int = 0
+    precision: str = "auto"
+    compile: str = "auto"
+    accumulate: int = 1
+    average: float = 0.0
+    patience: int = 0
+
+    def __post_init__(self):
+        require_positive_integer("epochs", self.epochs)
+        require_positive_integer("batch_size", self.batch_size)
+        require_positive_integer("accumulate", self.accumulate)
+        self.require("batch_size", self.batch_size < 2**63, "below 2^63")
+        most = self.accumulate <= self.batch_size
+        self.require("accumulate", most, f"at most batch_size {self.batch_size}")
+        self.require("average", 0 <= self.average < 1, "in [0, 1)")
+        self.require("patience", self.patience >= 0, "0 or more")
+        self.require("clip_norm", self.clip_norm > 0, "positive")
+        rate, decay = self.learning_rate, self.weight_decay
+        self.require("learning_rate", 0 < rate < math.inf, "positive")
+        self.require("weight_decay", 0 <= decay < math.inf, "0 or more")
+        self.require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
+        self.require("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
+        self.require("crop_area", 0 < self.crop_area <= 1, "in (0, 1]")
+        self.require("seed", 0 <= self.seed < 2**64, "0 or more, and below 2^64")
+        for name, choices in (
+            ("decay", ("cosine", "linear", "constant")),
+            ("augment", ("crop", "crop-only", "none")),
+            ("precision", ("auto", "fp32", "bf16")),
+            ("compile", ("auto", "yes", "no")),
+        ):
+            self.require(name, getattr(self, name) in choices, " or ".join(choices))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the forward pass."""
+        return PRECISIONS.get(self.precision, torch.float32)
+
+    def augmentations(self, images: Tensor) -> dict[str, Callable]:
+        """The arguments for `Batches` of such images that `augment` names.
+
+        Photos are cropped as bytes, small images as floats, whichever is faster. Bytes
+        are written over those of the batch: another 15 MB would be new memory, slow at
+        the first touch, for each batch of 100 photos of 224 pixels.
+        """
+        if self.augment == "none":
+            return {}
+        photos = images.shape[-1] >= BYTES_FROM
+
+        def augment(images: Tensor, generator: torch.Generator, **share) -> Tensor:
+            if photos:
+                share["stretch"] = partial(stretch_bytes, out=images)
+            flip = self.augment == "crop"
+            return random_crop_and_flip(
+                images, self.crop_area, generator, flip, **share
+            )
+
+        return {"augment_bytes" if photos else "augment": augment}
+
+    def require(self, name: str, holds: bool, wanted: str) -> None:
+        if not holds:
+            raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+
+
+MODEL_FIELDS = tuple(field.name for field in fields(ViTConfig))
+
+
+TRAINING_FIELDS = tuple(field.name for field in fields(TrainingSettings))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a run's results."""
+
+    data: str
+    model: ViTConfig
+    training: TrainingSettings
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> "Plan":
+        """Build it from one flat dictionary, as `settings()` gives it."""
+        model = {k: settings[k] for k in MODEL_FIELDS if k in settings}
+        training = {k: settings[k] for k in TRAINING_FIELDS if k in settings}
+        variant = settings.get("variant")
+        try:
+            config = (
+                ViTConfig.from_variant(variant, **model)
+                if variant
+                else ViTConfig(**model)
+            )
+            return cls(settings["data"], config, TrainingSettings(**training))
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+    def settings(self) -> dict:
+        return {"data": self.data, **asdict(self.model), **asdict(self.training)}

@@ -1,0 +1,196 @@
+"""What a run shows and leaves while it goes on: a bar, a line an epoch, tables, curves.
+
+Each class here is a watcher of a `Trainer`: `after_step` and `after_epoch` are called
+with it. What a run that died wrote after its last checkpoint is dropped on resuming.
+"""
+
+import csv
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from torch import Tensor
+from tqdm import tqdm
+
+from going_modular.errors import InputError
+from going_modular.helper_functions import plot_loss_curves, use_style
+from going_modular.system.files import cannot_write, write_file
+
+__all__ = [
+    "EpochFiles",
+    "Progress",
+    "StepLines",
+    "TensorBoard",
+    "global_step",
+    "write_results",
+]
+
+CURVES_EVERY = 10  # seconds; drawing takes a third of one
+
+
+def global_step(trainer) -> int:
+    """Steps since the run began."""
+    return trainer.epoch * len(trainer.train_batches) + trainer.step
+
+
+class EpochFiles:
+    """After each epoch: results.pkl, history.csv and, now and then, loss_curves.png."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.drawn = time.monotonic()
+
+    def after_step(self, trainer, loss: Tensor) -> None:
+        pass
+
+    def after_epoch(self, trainer) -> None:
+        results = trainer.results
+        write_results(self.folder / "results.pkl", results)
+        write_file(self.folder / "history.csv", lambda path: write_csv(path, results))
+        if time.monotonic() - self.drawn > CURVES_EVERY:
+            use_style()
+            figure = plot_loss_curves(results)
+            write_file(self.folder / "loss_curves.png", figure.savefig)
+            plt.close(figure)
+            self.drawn = time.monotonic()
+
+
+def write_results(path: Path, results: dict[str, list[float]]) -> None:
+    """Write one row an epoch, so that `pd.read_pickle` reads it back."""
+    table = pd.DataFrame(results)
+    write_file(path, lambda beside: table.to_pickle(beside.absolute()))
+
+
+def write_csv(path: Path, results: dict[str, list[float]]) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("epoch", *results))
+        rows = zip(*results.values(), strict=True)
+        writer.writerows((epoch, *row) for epoch, row in enumerate(rows, start=1))
+
+
+class StepLines:
+    """One line of JSON a step in steps.jsonl, for other programs.
+
+    Reading the loss waits for it, which costs time on a GPU.
+    """
+
+    def __init__(self, folder: Path, done: int):
+        """Begin after `done` steps: later lines are of a run that died."""
+        self.path = folder / "steps.jsonl"
+        text = self.path.read_text(errors="replace") if self.path.exists() else ""
+        lines = text.splitlines()
+        kept = "".join(f"{line}\n" for line in lines if step_of(line) <= done)
+        write_file(self.path, lambda path: path.write_text(kept))
+        self.file = open(self.path, "a", buffering=1)  # as long as the run
+
+    def after_step(self, trainer, loss: Tensor) -> None:
+        value = loss.item()
+        line = {
+            "step": global_step(trainer),
+            "epoch": trainer.epoch + 1,
+            "loss": value if math.isfinite(value) else None,  # JSON knows no nan
+            "learning_rate": trainer.rate,
+        }
+        try:
+            self.file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+
+    def after_epoch(self, trainer) -> None:
+        pass
+
+
+def step_of(line: str) -> float:
+    """The step that a line is about; infinite where it says none."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return math.inf
+
+
+class TensorBoard:
+    """Curves for TensorBoard, in the folder's tensorboard/."""
+
+    def __init__(self, folder: Path, done: int):
+        """Begin after the `done` steps of whole epochs: later curves are dropped."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise InputError(
+                "--tensorboard needs its package: pip install tensorboard"
+            ) from None
+        self.writer = SummaryWriter(folder / "tensorboard", purge_step=done + 1)
+
+    def after_step(self, trainer, loss: Tensor) -> None:
+        pass
+
+    def after_epoch(self, trainer) -> None:
+        step = global_step(trainer)
+        for name, values in trainer.results.items():
+            part, kind = name.split("_")
+            self.writer.add_scalar(f"{kind}/{part}", values[-1], step)
+        self.writer.add_scalar("learning_rate", trainer.rate, step)
+        self.writer.flush()
+
+
+class Progress:
+    """A bar for the steps of each epoch, and a line of results after each.
+
+    It watches a `Trainer`. The bar also says when the run will end.
+    """
+
+    def __init__(self, epochs: int, quiet: bool, done: int = 0):
+        self.epochs = epochs
+        # None: only on a terminal. A process may have no stderr at all.
+        self.disable = True if quiet or sys.stderr is None else None
+        self.bar = None
+        self.first = done
+        self.start = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        print("epoch  train loss  train acc  test loss  test acc")
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def after_step(self, trainer, loss) -> None:
+        if self.bar is None:
+            self.bar = tqdm(
+                desc=f"epoch {trainer.epoch + 1}/{self.epochs}",
+                total=len(trainer.train_batches.data),
+                initial=trainer.sums.seen,
+                unit=" images",
+                leave=False,
+                mininterval=0.2,
+                disable=self.disable,
+            )
+        if self.bar.update(trainer.sums.seen - self.bar.n):  # it was drawn just now
+            mean, accuracy = trainer.sums.means()
+            left = self.seconds_left(trainer)
+            self.bar.set_postfix_str(
+                f"loss {mean:.3f}, accuracy {accuracy:.3f}, run ends in {left}",
+                refresh=False,
+            )
+
+    def seconds_left(self, trainer) -> str:
+        """Time to the run's end, as the epochs of this session went."""
+        share = trainer.step / len(trainer.train_batches)
+        done = trainer.epoch - self.first + share
+        left = (self.epochs - trainer.epoch - share) / max(done, 1e-9)
+        return tqdm.format_interval((time.monotonic() - self.start) * left)
+
+    def after_epoch(self, trainer) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+        cells = [f"{trainer.epoch:>5}"]
+        columns = zip(trainer.results.values(), (10, 9, 9, 8), strict=True)
+        cells += [f"{values[-1]:>{width}.4f}" for values, width in columns]
+        print("  ".join(cells), flush=True)

@@ -1,0 +1,4 @@
+"""Fine-tuning on few labelled images.
+
+Read first: `fine_tuning`.
+"""

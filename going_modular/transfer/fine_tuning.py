@@ -1,0 +1,169 @@
+"""Fine-tuning by Table 4: a pretrained model, a new head, momentum and a cosine."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from going_modular.data_setup import Batches, ImageSet, normalise
+from going_modular.datasets.fast_batches import reusing_memory
+from going_modular.errors import InputError
+from going_modular.optimization import build_schedule
+from going_modular.training.settings import TRAINING_FIELDS, TrainingSettings
+from going_modular.transfer.few_shot import compute_features
+from going_modular.vit import ViT
+from going_modular.weights.reading import Pretrained
+
+__all__ = [
+    "MODES",
+    "Training",
+    "TransferPlan",
+    "build_model",
+    "features_of",
+    "image_batches",
+    "set_up",
+]
+
+MOMENTUM = 0.9  # Table 4
+# Table 4: SGD, cosine, no weight decay, gradients clipped at 1, batches of 512, here
+# smaller since there are fewer images. A head on frozen features bears higher rates.
+COMMON = dict(weight_decay=0.0, label_smoothing=0.0, clip_norm=1.0, augment="none")
+MODES = {
+    "full": dict(epochs=30, batch_size=25, learning_rate=0.03, **COMMON),
+    "linear": dict(epochs=100, batch_size=25, learning_rate=0.1, **COMMON),
+}
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """Everything that decides a run's results.
+
+    Attributes:
+        data: A name of `datasets.sources.SOURCES`, or a folder.
+        weights: As for `read_pretrained`.
+        mode: "full" trains everything, "linear" a head on the frozen model.
+        shots: Labelled images of each class; 0 takes all.
+        image_size: Side of the images in pixels; 0 takes that of the weights.
+        num_heads: Where the weights do not tell; 0 elsewhere.
+        resize: How position embeddings are interpolated.
+        training: The optimiser's side.
+    """
+
+    data: str
+    weights: str
+    mode: str
+    shots: int
+    image_size: int
+    num_heads: int
+    resize: str
+    training: TrainingSettings
+
+    def __post_init__(self):
+        for name in ("shots", "image_size", "num_heads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if self.mode == "linear" and self.training.augment != "none":
+            raise ValueError(
+                "mode linear computes features once, so it needs augment none"
+            )
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> "TransferPlan":
+        """Build it from one flat dictionary, as `settings()` gives it."""
+        own = {k: v for k, v in settings.items() if k not in TRAINING_FIELDS}
+        training = {k: v for k, v in settings.items() if k in TRAINING_FIELDS}
+        try:
+            return cls(training=TrainingSettings(**training), **own)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+    def settings(self) -> dict:
+        own = {k: v for k, v in vars(self).items() if k != "training"}
+        return {**own, **asdict(self.training)}
+
+
+def build_model(plan: TransferPlan, found: Pretrained, classes: int) -> ViT:
+    """The pretrained model, for the size of image asked for, with a head of zeros."""
+    try:
+        config = replace(
+            found.config,
+            image_size=plan.image_size or found.config.image_size,
+            num_classes=classes,
+            representation_size=None,
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return ViT(config)
+
+
+@dataclass
+class Training:
+    """What `train_with_checkpoints` and `engine.train` need."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+    train_batches: Batches
+    test_batches: Batches
+
+
+def set_up(
+    plan: TransferPlan,
+    model: ViT,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    device: torch.device,
+) -> Training:
+    """Table 4's fine-tuning of all weights, or of a head on features.
+
+    In mode "linear" the features are computed here, once: an epoch then takes the time
+    of one matrix product.
+    """
+    settings, trained = plan.training, model
+    transform = reusing_memory(normaliser(model))
+    if plan.mode == "linear":
+        trained, transform = model.head, torch.Tensor.float
+        train_set, test_set = (
+            replace(data, images=features_of(model, data, device))
+            for data in (train_set, test_set)
+        )
+    train_batches = Batches(
+        train_set,
+        settings.batch_size,
+        shuffle=True,
+        **settings.augmentations(train_set.images),
+        transform=transform,
+        seed=settings.seed,
+        device=device,
+    )
+    test_batches = Batches(test_set, 250, transform=transform, device=device)
+    optimizer = torch.optim.SGD(
+        trained.parameters(),
+        settings.learning_rate,
+        MOMENTUM,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    steps = settings.epochs * len(train_batches)
+    schedule = build_schedule(
+        optimizer, steps, round(settings.warmup * steps), settings.decay
+    )
+    return Training(trained, optimizer, schedule, train_batches, test_batches)
+
+
+def features_of(model: ViT, data: ImageSet, device: torch.device) -> torch.Tensor:
+    """(n, D) features y of a set's images."""
+    return compute_features(model, image_batches(model, data, device))[0]
+
+
+def image_batches(model: ViT, data: ImageSet, device: torch.device) -> Batches:
+    """A set's images in order, normalised as the model wants them."""
+    return Batches(data, 250, transform=normaliser(model), device=device)
+
+
+def normaliser(model: ViT) -> Callable[[Tensor], Tensor]:
+    """Turns bytes into the floats that the model was trained on."""
+    return partial(normalise, mean=model.config.mean, std=model.config.std)

@@ -1,0 +1,221 @@
+"""Telling a model's sizes from its weights: what shapes show, and what they do not."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from going_modular.config import VARIANTS, ViTConfig
+from going_modular.errors import InputError
+from going_modular.weights.formats import FORMATS, IMAGENET, Format
+
+__all__ = [
+    "check_shapes",
+    "expected_shapes",
+    "infer_config",
+    "infer_grid",
+    "read_hints",
+]
+
+# Names of activations in transformers.
+GELUS = {
+    "gelu": "erf",
+    "gelu_fast": "tanh",
+    "gelu_new": "tanh",
+    "gelu_pytorch_tanh": "tanh",
+}
+
+
+def read_hints(about: dict, form: Format, headless: bool) -> dict:
+    """What the source says, or its format lets us assume, of the model's numerics."""
+    hints = dict(form.numerics)
+    if form is FORMATS["timm"] and headless:  # DINO's and DINOv2's backbones
+        hints |= IMAGENET
+    config, pixels = about.get("config", {}), about.get("preprocessor", {})
+    if config.get("global_pool", "token") not in ("token", ""):  # timm
+        raise InputError(
+            f"config.json has global_pool {config['global_pool']!r}: these weights "
+            "predict from all patches, the paper's model from its class token"
+        )
+    try:
+        if "pretrained_cfg" in config:  # timm
+            hints |= {k: tuple(config["pretrained_cfg"][k]) for k in ("mean", "std")}
+        elif config:
+            hints |= read_transformers(config)
+        for name in ("mean", "std"):
+            if pixels.get(f"image_{name}"):
+                hints[name] = tuple(pixels[f"image_{name}"])
+    except (AttributeError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise InputError(
+            "config.json or preprocessor_config.json describes no Vision Transformer "
+            f"({type(error).__name__} {error})"
+        ) from None
+    if "classes" in about:
+        hints["class_names"] = tuple(about["classes"])
+    return hints | about.get("fields", {})
+
+
+def read_transformers(config: dict) -> dict:
+    """The same from the `config.json` of transformers."""
+    gelu = config.get("hidden_act", "gelu")
+    if gelu not in GELUS:
+        raise InputError(f"hidden_act {gelu!r}: our MLP has GELU only")
+    sides, P = config["image_size"], config["patch_size"]
+    rows, columns = sides if isinstance(sides, list) else (sides, sides)
+    labels = config.get("id2label") or {}
+    return dict(
+        gelu=GELUS[gelu],
+        layer_norm_eps=config["layer_norm_eps"],
+        num_heads=config["num_attention_heads"],
+        grid_shape=(rows // P, columns // P),
+        class_names=tuple(labels[key] for key in sorted(labels, key=int)),
+    )
+
+
+def infer_grid(
+    key: str,
+    shape: torch.Size,
+    form: Format,
+    certain: tuple[int, int] | None,
+    likely: tuple[int, int] | None,
+) -> tuple[tuple[int, int], bool]:
+    """Tell the grid of patches from the number of positions.
+
+    Args:
+        key: Their name of the position embeddings.
+        shape: (1, T, D) or (1, N, D).
+        form: Whose they are; some have no position for the class token.
+        certain: The grid, where the source tells it.
+        likely: A grid to try before a square one.
+
+    Returns:
+        Patches in a column and in a row, and whether the class token's is to be added.
+    """
+    if len(shape) != 3:
+        raise InputError(f"{key}: shape {tuple(shape)}, where (1, T, D) is needed")
+    slots = (1,)
+    if form is FORMATS["timm"]:
+        slots = (1, 0)  # none with `no_embed_class`
+    elif form is FORMATS["big_vision"]:
+        slots = (0,)
+    for slot in slots:
+        count = shape[1] - slot
+        root = math.isqrt(max(count, 0))
+        for grid in (certain,) if certain else (likely, (root, root)):
+            if grid and count == grid[0] * grid[1] > 0:
+                return grid, slot == 0
+    rows, columns = certain or likely or (root, root)
+    raise InputError(
+        f"{key}: shape {tuple(shape)}, {shape[1] - slots[0]} positions of patches fill "
+        f"no grid of {rows} x {columns}: give grid_shape"
+    )
+
+
+def infer_config(
+    weights: Mapping[str, Tensor], kernel: torch.Size, depth: int, hints: dict
+) -> ViTConfig:
+    """Tell the model from the shapes of its tensors.
+
+    Args:
+        weights: By our names.
+        kernel: (D, C, P, P), the shape of E as a convolution.
+        depth: Number of blocks.
+        hints: Fields of `ViTConfig` that shapes do not show; `grid_shape`; and
+            `num_heads`, None where unknown.
+    """
+    _, C, P, _ = kernel
+    D = usual_length(weights, "layer_norm.weight")
+    num_heads = hints.pop("num_heads") or usual_heads(D)
+    rows, columns = hints.pop("grid_shape")
+    for name in ("mean", "std"):
+        if len(hints[name]) not in (1, C):  # of colours, for another kind of pixels
+            hints[name] = (sum(hints[name]) / len(hints[name]),)
+    head = weights.get("head.weight")
+    hidden = weights.get("pre_logits.bias")
+    try:
+        return ViTConfig(
+            image_size=P * rows if rows == columns else (P * rows, P * columns),
+            patch_size=P,
+            in_channels=C,
+            embedding_dim=D,
+            depth=depth,
+            num_heads=num_heads,
+            mlp_size=usual_length(weights, "linear_1.bias"),
+            num_classes=1000 if head is None else weights["head.bias"].numel(),
+            representation_size=None if hidden is None else hidden.numel(),
+            **hints,
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the weights belong to no model of ours: {error}") from None
+
+
+def usual_length(weights: Mapping[str, Tensor], ending: str) -> int:
+    """The length that most vectors have whose names end so."""
+    lengths = [w.numel() for name, w in weights.items() if name.endswith(ending)]
+    return Counter(lengths).most_common(1)[0][0]
+
+
+def usual_heads(width: int) -> int:
+    """Heads of the models of this width that have been published."""
+    for sizes in VARIANTS.values():
+        if sizes["embedding_dim"] == width:
+            return sizes["num_heads"]
+    raise InputError(
+        f"the weights do not tell the number of heads, and no published model is "
+        f"{width} wide: give num_heads"
+    )
+
+
+def expected_shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of a model's tensors by their names, without building it."""
+    D, F, T = config.embedding_dim, config.mlp_size, config.num_tokens
+    hidden = config.representation_size
+    layers = {  # (out, in) of each linear layer, (D,) of each LayerNorm
+        "patch_embedding.projection": (D, config.patch_dim),
+        "layer_norm": (D,),
+    }
+    for block in range(config.depth):
+        layers |= {
+            f"encoder.blocks.{block}.msa_block.layer_norm": (D,),
+            f"encoder.blocks.{block}.msa_block.msa.qkv": (3 * D, D),
+            f"encoder.blocks.{block}.msa_block.msa.out": (D, D),
+            f"encoder.blocks.{block}.mlp_block.layer_norm": (D,),
+            f"encoder.blocks.{block}.mlp_block.mlp.linear_1": (F, D),
+            f"encoder.blocks.{block}.mlp_block.mlp.linear_2": (D, F),
+        }
+    if hidden is None:
+        layers["head"] = (config.num_classes, D)
+    else:
+        layers |= {"head.0": (hidden, D), "head.2": (config.num_classes, hidden)}
+    shapes = {
+        "patch_embedding.class_token": (1, 1, D),
+        "patch_embedding.position_embedding": (1, T, D),
+    }
+    for name, shape in layers.items():
+        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    return shapes
+
+
+def check_shapes(
+    weights: Mapping[str, Tensor], config: ViTConfig, names: Mapping[str, list[str]]
+) -> None:
+    """Hold all names and shapes against the model's own; only a head may be absent."""
+    expected = expected_shapes(config)
+    for ours, tensor in weights.items():
+        if ours not in expected:
+            raise InputError(f"{', '.join(names[ours])} has no place in the model")
+        if tuple(tensor.shape) != expected[ours]:
+            raise InputError(
+                f"{', '.join(names[ours])}: shape {tuple(tensor.shape)} as {ours}, "
+                f"where the other tensors need {expected[ours]}"
+            )
+    headless = not any(name.startswith("head") for name in weights)
+    missing = [
+        name
+        for name in expected
+        if name not in weights and not (headless and name.startswith("head"))
+    ]
+    if missing:
+        raise InputError(f"the weights lack {', '.join(missing[:3])}")

@@ -1,0 +1,189 @@
+"""Published weights by name, fetched by the library that owns them.
+
+torchvision:vit_b_16              or vit_b_16, vit_l_16.IMAGENET1K_SWAG_E2E_V1
+timm:vit_small_patch16_224.dino   any vit_* or deit_* of timm
+transformers:google/vit-base-patch16-224
+official:augreg/Ti_16-...npz      a file of the official code's bucket
+built-in                          the small ViT in this package
+"""
+
+import base64
+import hashlib
+import os
+import urllib.request
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from going_modular.errors import InputError
+from going_modular.weights.files import read_weights
+
+__all__ = ["BUILT_IN", "fetch_weights", "read_source"]
+
+BUILT_IN = "built-in"
+OFFICIAL_ADDRESS = "https://storage.googleapis.com/vit_models/"
+OFFLINE = '"built-in" works without a network'
+
+
+def read_source(source: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """Read weights from a file or folder, or by a name as above.
+
+    Returns:
+        The tensors by name, and notes as `weights.files.read_weights` gives them, with
+        fields of `ViTConfig` under "fields" and names of classes under "classes".
+
+    Raises:
+        InputError: There is no such file or name, or it cannot be fetched.
+    """
+    if source == BUILT_IN:
+        return read_weights(files("going_modular") / "weights/built_in.safetensors")
+    if Path(source).exists():
+        return read_weights(source)
+    owner, _, name = str(source).rpartition(":")
+    if not owner:
+        owner = guess_owner(str(source))
+    if owner not in OWNERS:
+        raise InputError(
+            f"no weights {str(source)!r}: give a file, a folder, {BUILT_IN!r}, or a "
+            f"name such as vit_b_16 or {', '.join(f'{known}:NAME' for known in OWNERS)}"
+        )
+    return fetch_weights(owner, name)
+
+
+def guess_owner(name: str) -> str:
+    """Tell whose weights a bare name means."""
+    base = name.partition(".")[0]
+    if Path(name).suffix in (".npz", ".pth", ".pt", ".bin", ".safetensors"):
+        return ""  # a file that is not there
+    if base in ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"):
+        return "torchvision"
+    if base.startswith(("vit_", "deit_")):
+        return "timm"
+    return ""
+
+
+def fetch_weights(owner: str, name: str) -> tuple[dict[str, Tensor], dict]:
+    """Fetch weights through the library that owns them, into its usual cache."""
+    try:
+        return OWNERS[owner](name)
+    except InputError:
+        raise
+    except ImportError as error:
+        package = (error.name or owner).partition(".")[0]
+        raise InputError(
+            f"{owner}:{name} needs the package {package}: run pip install {package}; "
+            f"{OFFLINE}"
+        ) from None
+    except Exception as error:  # each library has its own kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(
+            f"{owner}:{name} could not be fetched ({reason}): check the name and the "
+            f"network, or {by_hand(owner, name)}; {OFFLINE}"
+        ) from None
+
+
+def by_hand(owner: str, name: str) -> str:
+    """Where the weights are, and where to put them, for those without a network."""
+    if owner in ("official", "torchvision"):
+        address = OFFICIAL_ADDRESS + name
+        if owner == "torchvision":
+            try:
+                address = find_torchvision(name).url
+            except (KeyError, ValueError):
+                return "give the path of a file"
+        return f"fetch {address} elsewhere and put it at {cached(address)}"
+    repository = f"timm/{name}" if owner == "timm" else name
+    return (
+        f"fetch config.json and model.safetensors of https://huggingface.co/"
+        f"{repository} elsewhere, put them in a folder and give its path"
+    )
+
+
+def cached(address: str) -> Path:
+    """The place of a file in torch's cache, where torchvision looks too."""
+    name = address.removeprefix(OFFICIAL_ADDRESS)
+    name = name.replace("/", "_") if name != address else address.rpartition("/")[2]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def find_torchvision(name: str):
+    from torchvision.models import get_model_weights
+
+    model, _, version = name.partition(".")
+    return get_model_weights(model)[version or "DEFAULT"]
+
+
+def fetch_torchvision(name: str) -> tuple[dict[str, Tensor], dict]:
+    weights = find_torchvision(name)
+    transforms = weights.transforms()
+    fields = dict(mean=tuple(transforms.mean), std=tuple(transforms.std))
+    state = weights.get_state_dict(progress=True, check_hash=True)
+    return state, {"fields": fields, "classes": weights.meta["categories"]}
+
+
+def fetch_timm(name: str) -> tuple[dict[str, Tensor], dict]:
+    import timm
+
+    model = timm.create_model(name, pretrained=True)
+    if getattr(model, "global_pool", "token") not in ("token", ""):
+        raise InputError(f"timm:{name} has a head on all patches, no class token")
+    about = {"config": {"pretrained_cfg": model.pretrained_cfg}}
+    if hasattr(model, "blocks"):
+        first = model.blocks[0]
+        about["fields"] = dict(
+            num_heads=first.attn.num_heads, layer_norm_eps=first.norm1.eps
+        )
+    return model.state_dict(), about
+
+
+def fetch_transformers(name: str) -> tuple[dict[str, Tensor], dict]:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*config.json", "model.safetensors", "pytorch_model.bin"]
+    return read_weights(snapshot_download(name, allow_patterns=patterns))
+
+
+def fetch_official(name: str) -> tuple[dict[str, Tensor], dict]:
+    address = OFFICIAL_ADDRESS + name
+    file = cached(address)
+    if not file.exists():
+        download(address, file)
+    return read_weights(file)
+
+
+def download(address: str, file: Path) -> None:
+    """Fetch a file beside its place, hold it against the server's MD5, then rename."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with urllib.request.urlopen(address, timeout=30) as response:
+            sums = ",".join(response.headers.get_all("x-goog-hash") or []).split(",")
+            expected = {s.strip()[4:] for s in sums if s.strip().startswith("md5=")}
+            size = int(response.headers.get("content-length") or 0)
+            digest, seen = hashlib.md5(usedforsecurity=False), 0
+            with (
+                open(beside, "wb") as out,
+                tqdm(total=size, unit="B", unit_scale=True, desc=file.name) as bar,
+            ):
+                while block := response.read(1 << 20):
+                    out.write(block)
+                    digest.update(block)
+                    seen += len(block)
+                    bar.update(len(block))
+        found = base64.b64encode(digest.digest()).decode()
+        if expected - {found} or (size and seen != size):
+            raise OSError("it arrived damaged: its MD5 or size is not the server's")
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+OWNERS = {
+    "torchvision": fetch_torchvision,
+    "timm": fetch_timm,
+    "transformers": fetch_transformers,
+    "official": fetch_official,
+}
