@@ -23,31 +23,21 @@ from going_modular.command_line.flags import (
     run_options,
 )
 from going_modular.config import VARIANTS, ViTConfig
-from going_modular.data_setup import Batches, ImageSet, normalise
-from going_modular.datasets.fast_batches import reusing_memory
+from going_modular.data_setup import ImageSet
+from going_modular.datasets.fast_batches import FastBatches, normaliser
 from going_modular.datasets.sources import SOURCES, load_data
 from going_modular.errors import InputError
-from going_modular.optimization import build_optimizer, build_schedule
+from going_modular.optimization import build_optimizer
 from going_modular.processes.alone import Processes
-from going_modular.system.text import print_table
-from going_modular.training.fast_path import choose_computation, first_batch
+from going_modular.training.presets import PHOTOS, PRESETS, SMOKE
 from going_modular.training.resuming import (
     at_its_place,
     check_same_settings,
     fits,
     read_unfinished,
 )
-from going_modular.training.run import (
-    print_summary,
-    train_with_checkpoints,
-    write_outputs,
-)
-from going_modular.training.run_folder import (
-    check_apart,
-    check_output,
-    choose_output,
-    hold_output,
-)
+from going_modular.training.run import Parts, complete_run
+from going_modular.training.run_folder import claim_output
 from going_modular.training.settings import (
     MODEL_FIELDS,
     TRAINING_FIELDS,
@@ -57,24 +47,6 @@ from going_modular.training.settings import (
 from going_modular.utils import set_seeds
 from going_modular.vit import ViT
 
-# What suits the images, where no flag says otherwise.
-SMALL = dict(embedding_dim=96, depth=6, num_heads=4, mlp_size=384)
-TINY = dict(embedding_dim=48, depth=3, num_heads=4, mlp_size=192)
-# With 13,500 images a narrower model does as well, in less than half the time.
-FEW = dict(embedding_dim=64, depth=6, num_heads=4, mlp_size=256)
-FEW |= dict(epochs=40, learning_rate=3e-3)
-# With 60,000 images: more steps at a lower rate, milder crops, and no mirror, since
-# nearly all shoes in the set point left.
-FULL_SET = dict(epochs=12, batch_size=50, learning_rate=1e-3)
-FULL_SET |= dict(augment="crop-only", crop_area=0.9)
-PRESETS = {
-    "built-in": dict(image_size=28, patch_size=7, **FEW),
-    "fashion_mnist": dict(image_size=28, patch_size=7, **FULL_SET, **SMALL),
-    "digits": dict(image_size=8, patch_size=2, augment="none", batch_size=32, **TINY),
-    "cifar10": dict(image_size=32, patch_size=4, **SMALL),
-}
-PHOTOS = dict(image_size=64, patch_size=8, crop_area=0.3, **SMALL)
-SMOKE = dict(data="digits", epochs=10)
 NO_FLAG = ("in_channels", "num_classes", "representation_size", "mean", "std")
 
 
@@ -148,46 +120,24 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     options = run_options(args)
     with processes.in_turns():
         plan, checkpoint = make_plan(args)
-        args.output = args.output or choose_output(plan.data)
-        if plan.data not in SOURCES:
-            check_apart(plan.data, cache=args.cache, output=args.output)
-        if checkpoint is None:
-            check_output(args.output, args.overwrite)
+        args.output = claim_output(args, plan.data, resuming=checkpoint is not None)
         plan, train_set, test_set = load_images(plan, args)
     settings = plan.training
-
     set_seeds(settings.seed)
     model = processes.place(ViT(plan.model))
-    train_batches, test_batches = map(
-        processes.share, make_batches(settings, train_set, test_set, processes.device)
-    )
     optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
-    steps = settings.epochs * len(train_batches)
-    settings = choose_computation(
-        settings, model, first_batch(train_batches), steps, processes
+    batches = make_batches(settings, train_set, test_set, processes.device)
+    complete_run(
+        args.output,
+        plan,
+        model,
+        Parts(model, optimizer, *batches),
+        batches[1],
+        checkpoint,
+        args.overwrite,
+        options,
+        processes,
     )
-    plan = replace(plan, training=settings)
-    print_table(output=args.output, device=processes, **plan.settings())
-    schedule = build_schedule(
-        optimizer, steps, round(settings.warmup * steps), settings.decay
-    )
-    overwrite = args.overwrite or checkpoint is not None
-    with hold_output(args.output, overwrite, processes):
-        trainer = train_with_checkpoints(
-            args.output,
-            plan.settings(),
-            model,
-            optimizer,
-            schedule,
-            train_batches,
-            test_batches,
-            settings,
-            checkpoint,
-            **options,
-            processes=processes,
-        )
-        write_outputs(args.output, model, test_batches, trainer.results, processes)
-    print_summary(args.output, model, train_set, test_set, trainer)
 
 
 def make_batches(
@@ -195,17 +145,17 @@ def make_batches(
     train_set: ImageSet,
     test_set: ImageSet,
     device: torch.device,
-) -> tuple[Batches, Batches]:
-    train_batches = Batches(
+) -> tuple[FastBatches, FastBatches]:
+    train_batches = FastBatches(
         train_set,
         settings.batch_size,
         shuffle=True,
-        **settings.augmentations(train_set.images),
-        transform=reusing_memory(normalise),
+        **settings.crops,
+        transform=normaliser(),
         seed=settings.seed,
         device=device,
     )
-    return train_batches, Batches(test_set, batch_size=500, device=device)
+    return train_batches, FastBatches(test_set, batch_size=500, device=device)
 
 
 def main(argv: list[str] | None = None) -> int:

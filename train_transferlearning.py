@@ -11,7 +11,6 @@ Without flags it takes the weights that come with this project, trained on cloth
 import argparse
 import os
 import sys
-from dataclasses import replace
 
 from going_modular.command_line.ending import run_script
 from going_modular.command_line.flags import (
@@ -26,25 +25,14 @@ from going_modular.datasets.sources import SOURCES, load_data
 from going_modular.errors import InputError
 from going_modular.pretrained import load_pretrained
 from going_modular.processes.alone import Processes
-from going_modular.system.text import print_table
-from going_modular.training.fast_path import choose_computation, first_batch
 from going_modular.training.resuming import (
     at_its_place,
     check_same_settings,
     fits,
     read_unfinished,
 )
-from going_modular.training.run import (
-    print_summary,
-    train_with_checkpoints,
-    write_outputs,
-)
-from going_modular.training.run_folder import (
-    check_apart,
-    check_output,
-    choose_output,
-    hold_output,
-)
+from going_modular.training.run import complete_run
+from going_modular.training.run_folder import claim_output
 from going_modular.training.settings import TRAINING_FIELDS, TrainingSettings
 from going_modular.transfer.few_shot import choose_shots
 from going_modular.transfer.fine_tuning import (
@@ -123,57 +111,36 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         plan, checkpoint = make_plan(args)
         if processes.sharded and plan.mode == "linear":
             raise InputError("--shard needs --mode full: a head alone fits one device")
-        args.output = args.output or choose_output(plan.data, f"-{plan.mode}")
-        if plan.data not in SOURCES:
-            check_apart(plan.data, cache=args.cache, output=args.output)
-        check_apart(plan.weights, output=args.output)
-        if checkpoint is None:
-            check_output(args.output, args.overwrite)
+        args.output = claim_output(
+            args, plan.data, f"-{plan.mode}", plan.weights, checkpoint is not None
+        )
         found = read_pretrained(plan.weights, plan.num_heads or None)
         if plan.num_heads not in (0, found.config.num_heads):
             raise InputError(
                 f"the weights have {found.config.num_heads} heads, not {plan.num_heads}"
             )
-        everything, test_set = load_images(plan, found, args)
-    settings, device = plan.training, processes.device
+        train_set, test_set = load_images(plan, found, args)
     model = build_model(plan, found, len(test_set.class_names))
     report = load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
-
-    set_seeds(settings.seed)
+    set_seeds(plan.training.seed)
     processes.place(model)
-    everything = fit_set(everything, model.config)
+    train_set = fit_set(train_set, model.config)
     test_set = fit_set(test_set, model.config)
-    train_set = everything
     if plan.shots:
-        chosen = choose_shots(everything.labels, plan.shots, settings.seed)
-        train_set = everything.subset(chosen)
-    parts = set_up(plan, model, train_set, test_set, device)
-    parts.train_batches = processes.share(parts.train_batches)
-    parts.test_batches = processes.share(parts.test_batches)
-    settings = choose_computation(
-        settings,
-        parts.model,
-        first_batch(parts.train_batches),
-        settings.epochs * len(parts.train_batches),
+        chosen = choose_shots(train_set.labels, plan.shots, plan.training.seed)
+        train_set = train_set.subset(chosen)
+    complete_run(
+        args.output,
+        plan,
+        model,
+        set_up(plan, model, train_set, test_set, processes.device),
+        image_batches(model, test_set, processes.device),
+        checkpoint,
+        args.overwrite,
+        options,
         processes,
+        note=f"weights: {report.summary()}",
     )
-    plan = replace(plan, training=settings)
-    print_table(output=args.output, device=processes, **plan.settings())
-    print(f"\nweights: {report.summary()}\n")
-    overwrite = args.overwrite or checkpoint is not None
-    with hold_output(args.output, overwrite, processes):
-        trainer = train_with_checkpoints(
-            args.output,
-            plan.settings(),
-            **vars(parts),
-            training=settings,
-            checkpoint=checkpoint,
-            **options,
-            processes=processes,
-        )
-        test_batches = processes.share(image_batches(model, test_set, device))
-        write_outputs(args.output, model, test_batches, trainer.results, processes)
-    print_summary(args.output, model, train_set, test_set, trainer)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,7 +1,5 @@
 """Two recipes for one model, each trained an epoch at a time."""
 
-import time
-
 import torch
 from torch import nn
 
@@ -9,7 +7,7 @@ from going_modular.data_setup import Batches
 from going_modular.engine import evaluate, train_epoch
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.system.signals import StopSignals
-from going_modular.training.fast_path import choose_computation, first_batch
+from going_modular.training.fast_path import choose_computation
 from going_modular.training.settings import Plan
 from going_modular.training.trainer import Trainer
 from going_modular.utils import set_seeds
@@ -36,21 +34,17 @@ class PaperRecipe:
     """What train.py does."""
 
     def __init__(self, plan: Plan, train_batches: Batches, test_batches: Batches):
-        settings = plan.training
-        steps = settings.epochs * len(train_batches)
-        set_seeds(settings.seed)
+        set_seeds(plan.training.seed)
         model = ViT(plan.model)
+        steps = plan.training.epochs * len(train_batches)
+        settings = choose_computation(plan.training, torch.device("cpu"), steps)
         optimizer = build_optimizer(
             model, settings.learning_rate, settings.weight_decay
         )
-        start = time.perf_counter()  # measuring what is faster takes time, too
-        settings = choose_computation(
-            settings, model, first_batch(train_batches), steps
-        )
-        self.seconds = time.perf_counter() - start
         schedule = build_schedule(
             optimizer, steps, round(settings.warmup * steps), settings.decay
         )
+        self.seconds = 0.0
         self.trainer = Trainer(
             model,
             optimizer,
@@ -59,15 +53,16 @@ class PaperRecipe:
             test_batches,
             settings.epochs,
             settings.average,
+            precision=settings.dtype,
+            compiled=settings.compile == "yes",
+            accumulate=settings.accumulate,
             clip_norm=settings.clip_norm,
             label_smoothing=settings.label_smoothing,
-            precision=settings.dtype,
-            accumulate=settings.accumulate,
         )
 
     def train_epoch(self) -> None:
         with StopSignals() as signals:
-            self.trainer.train_epoch(lambda state: None, 0, signals)
+            self.trainer.take_steps(lambda state: None, 0, signals)
 
     def test(self) -> float:
         self.trainer.end_epoch()

@@ -22,10 +22,11 @@ from going_modular.data_setup import ImageSet
 from going_modular.datasets.fitting import fit_set
 from going_modular.engine import evaluate, train_epoch
 from going_modular.pretrained import load_pretrained
+from going_modular.training.fast_path import FastPath
+from going_modular.training.run import Parts
 from going_modular.transfer.few_shot import choose_shots, few_shot_accuracy
 from going_modular.transfer.fine_tuning import (
     MODES,
-    Training,
     TransferPlan,
     build_model,
     features_of,
@@ -112,8 +113,7 @@ def fine_tuned(
     plan = replace(plan, training=replace(plan.training, seed=seed))
     model = build_model(plan, found, len(few.class_names)).to(device)
     load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
-    training = set_up(plan, model, few, test_set, device)
-    return train_and_test(training, plan)
+    return train_and_test(set_up(plan, model, few, test_set, device), plan)
 
 
 def from_scratch(
@@ -132,19 +132,20 @@ def from_scratch(
     return train_and_test(set_up(plan, model, few, test_set, device), plan)
 
 
-def train_and_test(training: Training, plan: TransferPlan) -> float:
+def train_and_test(parts: Parts, plan: TransferPlan) -> float:
     """Train without looking at the test images; give the accuracy at the end."""
+    model = FastPath(parts.model, plan.training.dtype)
+    schedule = parts.schedule(plan.training)
     for epoch in range(plan.training.epochs):
-        training.train_batches.epoch = epoch
+        parts.train_batches.epoch = epoch
         train_epoch(
-            training.model,
-            training.train_batches,
-            training.optimizer,
-            schedule=training.schedule,
+            model,
+            parts.train_batches,
+            parts.optimizer,
+            schedule=schedule,
             clip_norm=plan.training.clip_norm,
-            precision=plan.training.dtype,
         )
-    return evaluate(training.model, training.test_batches)[1]
+    return evaluate(model, parts.test_batches)[1]
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -78,10 +78,6 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, positions: Tensor) -> Tensor:
-        """(B, C, H, W) images; copied whole, for photos quicker than `images[...]`."""
-        return torch.cat([self.images[i : i + 1] for i in positions.tolist()])
-
     def subset(self, indices) -> "ImageSet":
         """The examples at these positions, in this order."""
         return ImageSet(self.images[indices], self.labels[indices], self.class_names)
@@ -107,29 +103,28 @@ def load_builtin() -> tuple[ImageSet, ImageSet]:
     )
 
 # %% ../notebooks/01_data.ipynb #1c530d2c
-def normalise(
-    images: Tensor, mean=(0.5,), std=(0.5,), out: Tensor | None = None
-) -> Tensor:
+def normalise(images: Tensor, mean=(0.5,), std=(0.5,)) -> Tensor:
     """Turn bytes 0..255 into floats, as (x / 255 - mean) / std.
 
     Args:
         images: (B, C, H, W) or (C, H, W) uint8.
         mean, std: One number for all channels, or one for each. The defaults give
             -1..1, as the official code's `value_range(-1, 1)`.
-        out: Floats of the same shape to write into; new ones by default.
     """
     mean, std = (
         torch.tensor(values, device=images.device).view(-1, 1, 1)  # (1 or C, 1, 1)
         for values in (mean, std)
     )
-    floats = torch.empty_like(images, dtype=torch.float32) if out is None else out
-    return floats.copy_(images).div_(255 * std).sub_(mean / std)
+    return images / (255 * std) - mean / std
 
 # %% ../notebooks/01_data.ipynb #bd793ba9
 def random_windows(
-    count: int, min_area: float = 0.05, generator: torch.Generator | None = None
+    count: int,
+    min_area: float = 0.05,
+    generator: torch.Generator | None = None,
+    flip: bool = True,
 ) -> Tensor:
-    """Draw `count` windows that lie inside an image, half of them mirrored.
+    """Draw `count` windows that lie inside an image, half of them mirrored if `flip`.
 
     A window covers `min_area` to 100 % of the image, all shares equally likely, and is
     3/4 to 4/3 as wide as high (in image sides), or squarer where that would not fit.
@@ -145,7 +140,7 @@ def random_windows(
     ratio = torch.exp((2 * shape - 1) * (-area.log()).clamp(max=math.log(4 / 3)))
     width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
     windows = torch.zeros(count, 2, 3)
-    windows[:, 0, 0] = torch.where(mirror < 0.5, -width, width)
+    windows[:, 0, 0] = torch.where((mirror < 0.5) & flip, -width, width)
     windows[:, 1, 1] = height
     windows[:, 0, 2] = (2 * x - 1) * (1 - width)
     windows[:, 1, 2] = (2 * y - 1) * (1 - height)
@@ -164,31 +159,22 @@ def random_crop_and_flip(
     min_area: float = 0.05,
     generator: torch.Generator | None = None,
     flip: bool = True,
-    start: int = 0,
-    of: int | None = None,
-    stretch: Callable[[Tensor, Tensor], Tensor] = stretch_windows,
 ) -> Tensor:
     """Show each image through a random window, stretched back to the image's size.
 
     Args:
-        images: (B, C, H, W) floats, or what else `stretch` takes.
+        images: (B, C, H, W) floats.
         min_area: Least share of the area, above 0 and up to 1.
         generator: Source of the random numbers.
         flip: Mirror half of the images.
-        start, of: The images are those from `start` on in a batch of `of`, and look
-            through the same windows as in the whole batch.
-        stretch: Called with the images and their windows.
 
     Returns:
-        (B, C, H, W) of the same kind.
+        (B, C, H, W) floats.
 
     Source: the "inception crop" of the official code's pre-training, 5 to 100 %.
     """
-    windows = random_windows(of or len(images), min_area, generator)
-    windows = windows[start : start + len(images)]  # (B, 2, 3)
-    if not flip:
-        windows[:, 0, 0].abs_()
-    return stretch(images, windows)
+    windows = random_windows(len(images), min_area, generator, flip)  # (B, 2, 3)
+    return stretch_windows(images, windows)
 
 # %% ../notebooks/01_data.ipynb #97bffeae
 def random_stream(*key: int) -> torch.Generator:
@@ -210,24 +196,20 @@ class Batches:
         batch_size: Images in a batch.
         shuffle: Visit the images in a new random order each epoch.
         augment: Called with the normalised images and a random generator.
-        augment_bytes: Called in the same way with the images before that, as uint8.
         transform: Turns (B, C, H, W) uint8 images into floats.
         seed: Decides order and augmentation.
         device: Where the batches are made.
         epoch: Epochs done before this one; the training loop sets it.
-        first: Batches of this epoch that are left out, since they are done.
     """
 
     data: ImageSet
     batch_size: int
     shuffle: bool = False
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
-    augment_bytes: Callable[[Tensor, torch.Generator], Tensor] | None = None
     transform: Callable[[Tensor], Tensor] = normalise
     seed: int = 0
     device: str | torch.device = "cpu"
     epoch: int = 0
-    first: int = 0
 
     def __post_init__(self):
         if self.batch_size < 1:
@@ -237,28 +219,22 @@ class Batches:
         return math.ceil(len(self.data) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.starting_at(0)
+
+    def starting_at(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of this epoch from one on, for a run that goes on."""
         order = torch.arange(len(self.data))
         if self.shuffle:
             stream = random_stream(self.seed, self.epoch)
             order = torch.randperm(len(self.data), generator=stream)
         batches = order.split(self.batch_size)
-        for place in range(self.first, len(batches)):
+        for place in range(first, len(batches)):
             yield self.make(batches[place], place)
 
     def make(self, chosen: Tensor, place: int) -> tuple[Tensor, Tensor]:
         """The batch of the chosen images, which has this place in the epoch."""
-        images = self.prepare(self.data.take(chosen), place)
-        return images, self.data.labels[chosen].to(self.device)
-
-    def prepare(self, images: Tensor, place: int, **share) -> Tensor:
-        """Floats of a batch's bytes.
-
-        Several processes make a part each; `share` is its `start` and `of`.
-        """
-        stream = random_stream(self.seed, self.epoch, place)
-        if self.augment_bytes is not None:
-            images = self.augment_bytes(images, stream, **share)
-        images = self.transform(images.to(self.device))
+        images = self.transform(self.data.images[chosen].to(self.device))
         if self.augment is not None:
-            images = self.augment(images, stream, **share)
-        return images
+            stream = random_stream(self.seed, self.epoch, place)
+            images = self.augment(images, stream)
+        return images, self.data.labels[chosen].to(self.device)

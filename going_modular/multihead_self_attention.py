@@ -7,7 +7,7 @@ __all__ = ['attention_with_weights', 'MultiheadSelfAttention', 'MultiheadSelfAtt
 
 # %% ../notebooks/03_multihead_self_attention.ipynb #796dbb62
 import torch.nn.functional as F
-from torch import Tensor, bfloat16, nn
+from torch import Tensor, nn
 
 from .config import ViTConfig
 
@@ -55,7 +55,9 @@ class MultiheadSelfAttention(nn.Module):
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, z: Tensor, return_attention: bool = False):
+    def forward(
+        self, z: Tensor, return_attention: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Mix tokens.
 
         Args:
@@ -67,9 +69,7 @@ class MultiheadSelfAttention(nn.Module):
         """
         qkv = self.qkv(z).unflatten(-1, (3, self.num_heads, -1))  # (B, T, 3, nh, dh)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, dh)
-        # In bfloat16 on a CPU the fused function is the slower one.
-        explicit = q.device.type == "cpu" and q.dtype == bfloat16
-        if return_attention or explicit:
+        if return_attention:
             sa, attention = attention_with_weights(q, k, v)
         else:
             sa = F.scaled_dot_product_attention(q, k, v)
@@ -89,7 +89,9 @@ class MultiheadSelfAttentionBlock(nn.Module):
         self.msa = MultiheadSelfAttention(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, z: Tensor, return_attention: bool = False):
+    def forward(
+        self, z: Tensor, return_attention: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Map (B, T, D) tokens z to z'; with `return_attention` also give A."""
         if return_attention:
             msa, attention = self.msa(self.layer_norm(z), return_attention=True)

@@ -25,24 +25,20 @@ class TransformerEncoderBlock(nn.Module):
         self.mlp_block = MultilayerPerceptronBlock(config)
 
     def forward(
-        self, z: Tensor, return_intermediates: bool = False, class_only: bool = False
-    ):
+        self, z: Tensor, return_intermediates: bool = False
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Map tokens z_{l-1} to tokens z_l.
 
         Args:
             z: (B, T, D) tokens.
             return_intermediates: Also give a dictionary with attention, (B, nh, T, T),
                 z_prime and z, (B, T, D).
-            class_only: Give the class token alone. Intermediates hold all tokens.
 
         Returns:
-            (B, T, D) tokens or (B, 1, D), and the dictionary when asked for.
+            (B, T, D) tokens, and the dictionary when asked for.
         """
         if not return_intermediates:
-            z_prime = self.msa_block(z)  # Equation 2
-            if class_only:
-                z_prime = z_prime[:, :1]  # (B, 1, D)
-            return self.mlp_block(z_prime)  # Equation 3
+            return self.mlp_block(self.msa_block(z))  # Equation 3 after Equation 2
         z_prime, attention = self.msa_block(z, return_attention=True)
         z = self.mlp_block(z_prime)
         return z, {"attention": attention, "z_prime": z_prime, "z": z}
@@ -61,27 +57,21 @@ class TransformerEncoder(nn.Module):
         )
 
     def forward(
-        self,
-        z: Tensor,
-        intermediates: dict[str, Tensor] | None = None,
-        class_only: bool = False,
-    ):
+        self, z: Tensor, intermediates: dict[str, Tensor] | None = None
+    ) -> Tensor:
         """Map tokens z_0 to tokens z_L.
 
         Args:
             z: (B, T, D) tokens z_0.
             intermediates: A dictionary to be filled with attention_l, (B, nh, T, T),
                 z_prime_l and z_l, (B, T, D), for l = 1 ... L.
-            class_only: Give the class token alone, and spare the last MLP the others.
-                Intermediates hold all tokens.
 
         Returns:
-            (B, T, D) tokens or, where no intermediates are asked for, (B, 1, D).
+            (B, T, D) tokens.
         """
         for layer, block in enumerate(self.blocks, start=1):
             if intermediates is None:
-                last = layer == len(self.blocks)
-                z = block(z, class_only=True) if class_only and last else block(z)
+                z = block(z)
                 continue
             z, inside = block(z, return_intermediates=True)
             for name, tensor in inside.items():

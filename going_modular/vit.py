@@ -6,6 +6,8 @@
 __all__ = ['make_head', 'ViT']
 
 # %% ../notebooks/06_vision_transformer.ipynb #91c88647
+from typing import Literal, overload
+
 from torch import Tensor, nn
 
 from .config import ViTConfig
@@ -48,7 +50,17 @@ class ViT(nn.Module):
         self.layer_norm = nn.LayerNorm(config.embedding_dim, config.layer_norm_eps)
         self.head = make_head(config)
 
-    def forward(self, x: Tensor, return_intermediates: bool = False):
+    @overload
+    def forward(
+        self, x: Tensor, return_intermediates: Literal[False] = False
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self, x: Tensor, return_intermediates: Literal[True]
+    ) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    def forward(self, x, return_intermediates=False):
         """Give the logits; with `return_intermediates` also a dictionary.
 
         It holds patches, z0, attention_l, z_prime_l and z_l for l = 1 ... L, and y.
@@ -68,7 +80,7 @@ class ViT(nn.Module):
         if intermediates is not None:
             intermediates["patches"] = patchify(x, self.config.patch_size)
             intermediates["z0"] = z
-        z = self.encoder(z, intermediates, class_only=intermediates is None)
+        z = self.encoder(z, intermediates)
         y = self.layer_norm(z[:, 0])  # (B, D)
         if intermediates is not None:
             intermediates["y"] = y

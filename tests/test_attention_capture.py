@@ -605,7 +605,7 @@ def test_blocks_that_skip_their_attention_are_refused(model, x, skip, kinds):
 
 
 def test_encoder_that_leaves_a_block_out_is_refused(model, x):
-    def forward(encoder, z, intermediates=None, class_only=False):
+    def forward(encoder, z, intermediates=None):
         return encoder.blocks[2](encoder.blocks[0](z))
 
     model.encoder.forward = types.MethodType(forward, model.encoder)

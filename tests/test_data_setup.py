@@ -18,7 +18,6 @@ from going_modular.data_setup import (
     load_photo,
     normalise,
     random_crop_and_flip,
-    random_stream,
     random_windows,
     square_tensor,
 )
@@ -347,35 +346,6 @@ def test_augmentation_gets_normalised_images(numbered):
     check_close(got[0], normalise(numbered.images), 0)
 
 
-def test_augmentation_of_bytes_comes_before_normalising(numbered):
-    got = []
-
-    def invert(images, generator):
-        got.append(images)
-        return 255 - images
-
-    def add_noise(images, generator):
-        return images + torch.rand(len(images), 1, 1, 1, generator=generator)
-
-    ((images, _),) = Batches(numbered, 10, augment_bytes=invert, augment=add_noise)
-    assert torch.equal(got[0], numbered.images) and got[0].dtype == torch.uint8
-    stream = random_stream(0, 0, 0)  # seed, epoch, batch
-    check_close(images, add_noise(normalise(255 - numbered.images), stream), 0)
-
-
-@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-def test_images_are_taken_in_any_order_and_keep_that_of_their_memory(order):
-    photos = torch.stack([load_photo(name, 16) for name in PHOTOS])
-    photos = photos.to(memory_format=order)  # (4, 3, 16, 16)
-    data = ImageSet(photos, torch.arange(4), PHOTOS)
-    places = torch.tensor([2, 0, 2])
-    taken = data.take(places)
-    assert torch.equal(taken, photos[places])
-    assert taken.stride() == photos.stride()
-    taken.zero_()
-    assert photos.any()  # copies
-
-
 @pytest.mark.parametrize("size", [0, -8])
 def test_batch_size_below_one_is_named(numbered, size):
     with pytest.raises(ValueError, match=f"batch_size must be 1 or more, not {size}"):
@@ -395,7 +365,7 @@ def test_an_epoch_can_begin_with_any_of_its_batches(builtin):
     whole = list(Batches(data, 32, **options))
     for first in range(5):
         made.clear()
-        rest = list(Batches(data, 32, first=first, **options))
+        rest = list(Batches(data, 32, **options).starting_at(first))
         assert len(rest) == len(made) == 4 - first
         for (x, y), (images, labels) in zip(rest, whole[first:], strict=True):
             assert torch.equal(x, images) and torch.equal(y, labels)

@@ -171,7 +171,7 @@ class WeightedSum(torch.nn.Module):
         super().__init__()
         self.weights = weights
 
-    def forward(self, z, intermediates=None, class_only=False):
+    def forward(self, z, intermediates=None):
         values = z[..., 0] * (z[..., 1:16] @ self.weights)  # pixel times weight
         out = torch.zeros_like(z[:, :1])
         out[:, 0, 0] = values.sum(1)

@@ -117,7 +117,11 @@ def test_a_batch_of_another_shape_ends_the_run(whole, tmp_path):
 @pytest.fixture(autouse=True)
 def made_ahead(monkeypatch):
     """Batches are made by a thread, as on a GPU."""
-    monkeypatch.setattr(Trainer, "coming", lambda self: prefetch(self.train_batches))
+    monkeypatch.setattr(
+        Trainer,
+        "upcoming_batches",
+        lambda self: prefetch(self.train_batches.starting_at(self.step)),
+    )
 
 
 class Busy:

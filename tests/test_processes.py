@@ -18,7 +18,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,20 +36,15 @@ import train_transferlearning
 from going_modular.checkpoint import load_checkpoint, load_model
 from going_modular.data_setup import (
     Batches,
-    ImageSet,
-    random_crop_and_flip,
-    random_windows,
 )
-from going_modular.datasets.fast_batches import stretch_bytes
 from going_modular.datasets.sources import load_digits
 from going_modular.engine import evaluate
 from going_modular.errors import InputError
 from going_modular.optimization import build_optimizer
 from going_modular.processes.alone import Processes
 from going_modular.processes.start import start_processes
-from going_modular.processes.together import PADDING, ManyProcesses, Shares, device_kind
+from going_modular.processes.together import ManyProcesses, device_kind
 from going_modular.training.run_folder import CHECKPOINT, FILES
-from going_modular.training.watchers import read_results
 from going_modular.vit import ViT
 
 SLOW = "SLOW" in os.environ
@@ -229,63 +223,6 @@ def copy(stopped, tmp_path) -> Path:
     return shutil.copytree(stopped.folder, tmp_path / "copy")
 
 
-# Shares of a batch
-
-
-def toy_set(count: int) -> ImageSet:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (count, 3, 12, 8), generator=generator)
-    return ImageSet(images.byte(), torch.arange(count), tuple(map(str, range(count))))
-
-
-def crop(images, generator, **share):
-    return random_crop_and_flip(images, 0.3, generator, flip=True, **share)
-
-
-def crop_bytes(images, generator, **share):
-    return crop(images, generator, **share, stretch=stretch_bytes)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize(
-    "augment", [{}, {"augment": crop}, {"augment_bytes": crop_bytes}]
-)
-def test_shares_together_are_the_batch_and_of_one_length(count, augment):
-    """12 images in batches of 5: the last one has 2, fewer than some processes are."""
-    about = dict(shuffle=True, **augment, seed=3, epoch=2)
-    whole = list(Batches(toy_set(12), 5, **about))
-    shares = [
-        list(Shares(toy_set(12), 5, **about, rank=rank, count=count))
-        for rank in range(count)
-    ]
-    assert [len(share) for share in shares] == [3] * count
-    for place, (images, labels) in enumerate(whole):
-        parts = [share[place] for share in shares]
-        assert len({len(y) for _, y in parts}) == 1 and len(parts[0][1]) > 0
-        assert all(len(x) == len(y) for x, y in parts)
-        x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        check_same(y[y != PADDING], labels)
-        torch.testing.assert_close(x[y != PADDING], images)
-        if "augment" not in augment:
-            check_same(x[y != PADDING], images)
-
-
-def test_a_share_is_seen_through_the_windows_of_the_whole_batch():
-    images = torch.rand(6, 3, 12, 8)
-    stream = partial(torch.Generator().manual_seed, 4)
-    whole = crop(images, stream())
-    part = crop(images[2:4], stream(), start=2, of=6)
-    torch.testing.assert_close(part, whole[2:4])
-    windows = random_windows(6, 0.3, stream())
-    assert not torch.allclose(windows[2:4], windows[:2]), "the place matters"
-
-
-def test_shares_go_on_from_the_middle_of_an_epoch():
-    about = dict(shuffle=True, augment=crop, seed=3, epoch=1, rank=1, count=2)
-    whole = list(Shares(toy_set(12), 5, **about))
-    check_same(list(Shares(toy_set(12), 5, **about, first=2)), whole[2:])
-
-
 # The same run
 
 
@@ -306,7 +243,7 @@ def test_each_step_has_the_loss_of_the_whole_batch(alone, two):
 
 
 def test_accuracies_count_each_image_once_and_the_test_is_exact(two):
-    results = read_results(two.folder / "results.pkl")
+    results = pd.read_pickle(two.folder / "results.pkl")
     train_set, test_set = load_digits()
     for column, data in (("train_acc", train_set), ("test_acc", test_set)):
         for share in results[column]:
@@ -672,7 +609,7 @@ def test_without_accelerate_one_line_says_what_to_install(monkeypatch):
 def test_one_process_alone_is_left_as_it_is():
     processes = start_processes("cpu")
     assert type(processes) is Processes and str(processes) == "cpu"
-    batches, model = Batches(toy_set(3), 2), torch.nn.Linear(2, 2)
+    batches, model = Batches(load_digits()[1], 2), torch.nn.Linear(2, 2)
     assert processes.share(batches) is batches
     assert processes.wrap(model) is model is processes.whole_model(model)
     assert processes.stop_signal(15) == 15 and processes.stop_signal(None) is None

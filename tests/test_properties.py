@@ -29,11 +29,13 @@ from going_modular.checkpoint import (
 )
 from going_modular.config import ViTConfig, count_parameters
 from going_modular.data_setup import Batches, ImageSet
+from going_modular.engine import train_step
 from going_modular.optimization import rate_factor
 from going_modular.patch_embedding import patchify, unpatchify
 from going_modular.system.signals import Stopped
 from going_modular.training.settings import TrainingSettings
-from going_modular.training.trainer import Sums, Trainer, gradient_step
+from going_modular.training.steps import RunSums, gradients_in_parts
+from going_modular.training.trainer import Trainer
 from going_modular.training.watchers import global_step
 from going_modular.vit import ViT
 
@@ -192,8 +194,7 @@ def test_each_image_is_visited_once_an_epoch_wherever_it_begins(
         assert ((x.flatten() + 1) * 127.5).round().long().tolist() == y.tolist()
     batches.augment, batches.transform = crop, lambda x: x.float().expand(-1, 1, 3, 3)
     whole = list(batches)
-    batches.first = first
-    check_same(list(batches), whole[first:])
+    check_same(list(batches.starting_at(first)), whole[first:])
 
 
 @examples(60)
@@ -212,9 +213,10 @@ def test_parts_of_any_size_add_up_to_the_whole_batch(
     found = []
     for parts in (1, accumulate):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        loss, right = gradient_step(
-            model, images, labels, optimizer, clip_norm, label_smoothing,
-            accumulate=parts,
+        loss, right = train_step(
+            model, images, labels, optimizer, clip_norm=clip_norm,
+            label_smoothing=label_smoothing,
+            gradients=partial(gradients_in_parts, parts=parts),
         )  # fmt: skip
         gradients = torch.cat([p.grad.flatten() for p in model.parameters()])
         found.append((right.item(), loss, gradients))
@@ -249,19 +251,21 @@ def test_the_rate_rises_in_warm_up_then_falls_to_zero(steps, data, decay):
     st.integers(0, 9),
 )
 def test_sums_are_the_plain_means_over_images_also_when_taken_up_again(steps, pause):
-    sums, right = Sums(torch.device("cpu")), 0
-    for place, (loss, count, data) in enumerate(steps):
+    batch_length = 0
+    sums, right = RunSums(lambda: batch_length), 0
+    for place, (loss, batch_length, data) in enumerate(steps):  # noqa: B007
         if place == pause:
-            state, sums = sums.state_dict(), Sums(torch.device("cpu"))
+            state, sums = sums.state_dict(), RunSums(sums.batch_length)
             sums.load_state_dict(state)
-        correct = data.draw(st.integers(0, count))
-        sums.add(torch.tensor(loss), torch.tensor(correct), count)
+        correct = data.draw(st.integers(0, batch_length))
+        own = data.draw(st.integers(1, batch_length))  # of one process among several
+        sums.add(torch.tensor(loss), torch.tensor(correct), own)
         right += correct
     images = sum(count for _, count, _ in steps)
     mean = math.fsum(loss * count for loss, count, _ in steps) / images
     loss, accuracy = sums.means()
     assert math.isclose(loss, mean, rel_tol=1e-12)
-    assert accuracy == right / images and sums.finite == len(steps)
+    assert accuracy == right / images and sums.steps == len(steps)
 
 
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1, 2)

@@ -1,14 +1,13 @@
 """Memory is lent again once nobody needs what lies in it, and never before."""
 
 import gc
-from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from going_modular.data_setup import normalise
-from going_modular.datasets.fast_batches import ReusedMemory, reusing_memory
+from going_modular.datasets.fast_batches import ReusedMemory, normaliser
 
 
 def images(*shape: int) -> torch.Tensor:
@@ -21,13 +20,13 @@ def images(*shape: int) -> torch.Tensor:
 def test_floats_and_their_order_are_those_of_new_memory(order, means):
     batch = images(4, 3, 6, 5).to(memory_format=order)
     expected = normalise(batch, **means)
-    found = reusing_memory(partial(normalise, **means))(batch)
+    found = normaliser(**means)(batch)
     assert torch.equal(found, expected) and found.dtype == expected.dtype
     assert found.stride() == expected.stride() == batch.stride()
 
 
 def test_memory_that_nobody_needs_is_used_again():
-    make = reusing_memory(normalise)
+    make = normaliser()
     batch = make(images(4, 3, 6, 5))
     place = batch.data_ptr()
     del batch
@@ -36,14 +35,14 @@ def test_memory_that_nobody_needs_is_used_again():
 
 
 def test_a_larger_batch_gets_new_memory():
-    make = reusing_memory(normalise)
+    make = normaliser()
     make(images(2, 3, 6, 5))
     large = make(images(4, 3, 6, 5))
     assert torch.equal(large, normalise(images(4, 3, 6, 5)))
 
 
 def test_batches_that_are_kept_keep_their_floats():
-    make = reusing_memory(normalise)
+    make = normaliser()
     pictures = [images(4, 3, 6, 5) // (i + 1) for i in range(5)]
     batches = [make(picture) for picture in pictures]
     assert len({batch.data_ptr() for batch in batches}) == 5
@@ -65,7 +64,7 @@ def use_numpy(batch):
 
 @pytest.mark.parametrize("use", [use_view, use_detached, use_numpy])
 def test_a_view_keeps_the_memory(use):
-    make = reusing_memory(normalise)
+    make = normaliser()
     view = use(make(images(4, 3, 6, 5)))
     kept = view.clone()
     gc.collect()
@@ -78,7 +77,7 @@ def test_a_view_keeps_the_memory(use):
 
 
 def test_what_autograd_needs_keeps_the_memory():
-    make = reusing_memory(normalise)
+    make = normaliser()
     convolution = nn.Conv2d(3, 2, 1)
     convolution(normalise(images(4, 3, 6, 5))).sum().backward()
     expected, convolution.weight.grad = convolution.weight.grad, None

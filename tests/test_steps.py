@@ -1,6 +1,7 @@
 """A step on a batch cut into parts is the step on the whole batch."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -9,10 +10,9 @@ from exactness import check_same
 from torch import Tensor, nn
 
 from going_modular.engine import train_step
-from going_modular.optimization import build_optimizer
 from going_modular.teaching.checks import check_close
 from going_modular.teaching.toy import toy_config
-from going_modular.training.trainer import gradient_step
+from going_modular.training.steps import gradients_in_parts
 from going_modular.vit import ViT
 
 K = 10
@@ -41,32 +41,14 @@ def gradients(model: nn.Module) -> Tensor:
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"clip_norm": None},
-        {"label_smoothing": 0.1},
-        {"precision": torch.bfloat16},
-        {"clip_norm": 0.25, "label_smoothing": 0.2, "precision": torch.bfloat16},
-    ],
-)
-def test_one_part_gives_the_same_bits_as_the_engines_step(options):
-    model = toy_vit(dropout=0.1).train()
-    oracle = copy.deepcopy(model)
-    optimizers = [build_optimizer(m, 1e-2, 0.1) for m in (model, oracle)]
-    for number in range(3):
-        batch = toy_batch(5, seed=number)
-        torch.manual_seed(number)  # for dropout
-        ours = gradient_step(model, *batch, optimizers[0], **options)
-        torch.manual_seed(number)
-        check_same(ours, train_step(oracle, *batch, optimizers[1], **options))
-    check_same(model.state_dict(), oracle.state_dict())
-    check_same(optimizers[0].state_dict(), optimizers[1].state_dict())
+def parted_step(model, images, labels, optimizer, parts=1, **options):
+    """A step whose gradients are computed in parts."""
+    way = partial(gradients_in_parts, parts=parts)
+    return train_step(model, images, labels, optimizer, gradients=way, **options)
 
 
 @pytest.mark.parametrize(
-    ("count", "accumulate", "parts"),
+    ("count", "parts", "sizes"),
     [
         (100, 4, [25] * 4),
         (100, 7, [15] * 6 + [10]),
@@ -76,18 +58,18 @@ def test_one_part_gives_the_same_bits_as_the_engines_step(options):
     ],
 )
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-def test_parts_add_up_to_the_whole_batch(count, accumulate, parts, label_smoothing):
+def test_parts_add_up_to_the_whole_batch(count, parts, sizes, label_smoothing):
     model = toy_vit()
     images, labels = toy_batch(count)
     options = dict(clip_norm=None, label_smoothing=label_smoothing)
     whole, also = train_step(model, images, labels, frozen(model), **options)
     expected = gradients(model)
-    sizes = []
-    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    loss, right = gradient_step(
-        model, images, labels, frozen(model), accumulate=accumulate, **options
+    seen = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    loss, right = parted_step(
+        model, images, labels, frozen(model), parts=parts, **options
     )
-    assert sizes == parts
+    assert seen == sizes
     check_close(loss, whole, tolerance=1e-5)
     assert right == also
     largest = expected.abs().max()
@@ -97,7 +79,7 @@ def test_parts_add_up_to_the_whole_batch(count, accumulate, parts, label_smoothi
 def test_loss_and_hits_are_those_of_all_images_each_counted_once():
     model = toy_vit()
     images, labels = toy_batch(10)
-    loss, right = gradient_step(model, images, labels, frozen(model), accumulate=4)
+    loss, right = parted_step(model, images, labels, frozen(model), parts=4)
     with torch.no_grad():
         logits = model(images)
     losses = F.cross_entropy(logits, labels, reduction="none")
@@ -110,10 +92,10 @@ def test_loss_and_hits_are_those_of_all_images_each_counted_once():
 def test_the_whole_gradient_is_clipped_once():
     model = toy_vit()
     batch = toy_batch(10)
-    gradient_step(model, *batch, frozen(model), None, accumulate=4)
+    parted_step(model, *batch, frozen(model), parts=4, clip_norm=None)
     free = gradients(model)
     assert free.norm() > 1.5, "the test needs something to clip"
-    gradient_step(model, *batch, frozen(model), 0.5, accumulate=4)
+    parted_step(model, *batch, frozen(model), parts=4, clip_norm=0.5)
     check_close(gradients(model), free * 0.5 / free.norm(), tolerance=1e-6)
 
 
@@ -123,39 +105,26 @@ def test_four_parts_move_the_weights_as_one_batch_does():
     optimizers = [torch.optim.SGD(m.parameters(), 0.1, 0.9) for m in (model, oracle)]
     for number in range(3):
         batch = toy_batch(20, seed=number)
-        gradient_step(model, *batch, optimizers[0], accumulate=4)
+        parted_step(model, *batch, optimizers[0], parts=4)
         train_step(oracle, *batch, optimizers[1])
     for ours, theirs in zip(model.parameters(), oracle.parameters(), strict=True):
         check_close(ours, theirs, tolerance=1e-5)
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_gradients_of_earlier_steps_are_forgotten(accumulate):
+@pytest.mark.parametrize("parts", [1, 3])
+def test_gradients_of_earlier_steps_are_forgotten(parts):
     model = toy_vit()
     batch = toy_batch(6)
     seen = []
     for _ in range(2):
-        gradient_step(model, *batch, frozen(model), accumulate=accumulate)
+        parted_step(model, *batch, frozen(model), parts=parts)
         seen.append(gradients(model))
     check_same(*seen)
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_what_is_returned_holds_no_graph(accumulate):
+@pytest.mark.parametrize("parts", [1, 3])
+def test_what_is_returned_holds_no_graph(parts):
     model = toy_vit()
-    loss, right = gradient_step(
-        model, *toy_batch(6), frozen(model), accumulate=accumulate
-    )
+    loss, right = parted_step(model, *toy_batch(6), frozen(model), parts=parts)
     assert not loss.requires_grad and loss.grad_fn is None
     assert loss.dtype == torch.float32 and right.dtype == torch.int64
-
-
-def test_half_precision_in_parts_keeps_loss_and_gradients_in_full():
-    model = toy_vit()
-    batch = toy_batch(10)
-    full, _ = gradient_step(model, *batch, frozen(model), accumulate=4)
-    half, _ = gradient_step(
-        model, *batch, frozen(model), accumulate=4, precision=torch.bfloat16
-    )
-    assert half.dtype == model.head.weight.grad.dtype == torch.float32
-    assert 0 < abs(half - full) < 0.1 * full

@@ -51,7 +51,7 @@ def probability_without(
         z = embedding.embed(x_p)  # (B, T, D)
         kept = torch.cat([~gone[:, :1] | True, ~gone], dim=1)  # the class token stays
         z = z[kept].view(len(x), -1, z.shape[-1])  # (B, T - n, D)
-    y = model.layer_norm(model.encoder(z, class_only=True)[:, 0])  # (B, D)
+    y = model.layer_norm(model.encoder(z)[:, 0])  # (B, D)
     probabilities = model.head(y).float().softmax(dim=1)  # (B, K)
     return probabilities.gather(1, classes.to(x.device)[:, None])[:, 0]  # (B,)
 

@@ -4,12 +4,11 @@ They are started by torchrun and talk through Hugging Face's accelerate, on CPUs
 or GPUs (NCCL).
 """
 
-import math
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 
 import torch
@@ -20,6 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from going_modular.data_setup import Batches, random_stream
+from going_modular.datasets.fast_batches import PADDING, FastBatches
 from going_modular.errors import InputError
 from going_modular.processes.alone import Processes, world_size
 from going_modular.transformer_encoder import TransformerEncoderBlock
@@ -27,9 +27,7 @@ from going_modular.vit import ViT
 
 __all__ = [
     "ManyProcesses",
-    "PADDING",
     "ShardedProcesses",
-    "Shares",
     "shard",
     "spread",
     "whole",
@@ -103,8 +101,8 @@ class ManyProcesses(Processes):
         distributed.broadcast_object_list(choices, group=self.quiet)
         return choices[0]
 
-    def share(self, batches: Batches) -> Batches:
-        return Shares(**vars(batches), rank=self.rank, count=self.count)
+    def share(self, batches: FastBatches) -> FastBatches:
+        return replace(batches, rank=self.rank, count=self.count)
 
     def wrap(self, model: nn.Module, optimizer=None) -> nn.Module:
         # Comes where a share is one image; it costs a copy of a few numbers.
@@ -174,45 +172,6 @@ def device_kind(name: str) -> str:
             "for each GPU, or add --device cpu"
         )
     return name
-
-
-PADDING = -100  # a label that counts for nothing: cross_entropy's ignore_index
-
-
-@dataclass(eq=False, repr=False)
-class Shares(Batches):
-    """One process's shares of the batches that one process alone would make.
-
-    A batch is cut into `count` parts, one after the other; together they hold the same
-    images, seen through the same augmentation. All parts have the same length, so that
-    all processes do the same work: what a short batch lacks at its end is filled up
-    with copies, whose label is `PADDING`. A part may be all padding.
-
-    Attributes:
-        rank: Which part, from 0.
-        count: How many parts.
-
-    Augmentation is also called with the `start` and `of` of `random_crop_and_flip`.
-    """
-
-    rank: int = 0
-    count: int = 1
-
-    def make(self, chosen: Tensor, place: int) -> tuple[Tensor, Tensor]:
-        """This part of the batch of the chosen images."""
-        size = math.ceil(len(chosen) / self.count)
-        start = self.rank * size
-        own = chosen[start : start + size]
-        labels = torch.full((size,), PADDING)
-        labels[: len(own)] = self.data.labels[own]
-        if not len(own):
-            start, own = 0, chosen[:1]  # something to compute with
-        share = dict(start=start, of=len(chosen))
-        images = self.prepare(self.data.take(own), place, **share)
-        if len(own) < size:
-            rows = torch.arange(size, device=images.device).clamp(max=len(own) - 1)
-            images = images[rows]  # (B / count, C, H, W)
-        return images, labels.to(self.device)
 
 
 class ShardedProcesses(ManyProcesses):

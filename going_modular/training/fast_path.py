@@ -1,31 +1,109 @@
-"""How to compute a step fastest: chosen by measuring, on the machine at hand."""
+"""How a step is computed fastest: chosen by what the hardware has, never by timing.
 
-import math
+The same command computes the same on the same kind of machine, whatever its load.
+"""
+
 import sys
-import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from going_modular.data_setup import Batches
-from going_modular.processes.alone import ALONE, Processes
-from going_modular.training.settings import PRECISIONS, TrainingSettings
-from going_modular.training.trainer import gradient_step
+from going_modular.multihead_self_attention import (
+    MultiheadSelfAttention,
+    attention_with_weights,
+)
+from going_modular.training.settings import TrainingSettings
+from going_modular.transformer_encoder import TransformerEncoderBlock
+from going_modular.vit import ViT
 
 __all__ = [
+    "FastPath",
     "choose_computation",
     "compilers_reason",
-    "first_batch",
     "has_bf16",
     "is_compilers",
-    "seconds_per_step",
 ]
 
-FASTER = 0.85  # share of the time from which another way is taken
-ROUNDS, MOST_SECONDS = 5, 15  # of a measurement
-LONG = 20 * 60  # seconds of a run that pays for compiling, which takes about one minute
+COMPILED_FROM = 2000  # steps of a run on a GPU that pay for compiling
+
+
+class FastPath(nn.Module):
+    """A model's logits, by the same equations and in less time.
+
+    Equation 4 reads the class token alone, so the last block works for no other: the
+    patches give it their keys and values, and are then left out. In bfloat16 on a CPU
+    attention takes the function that is quicker there.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        precision: torch.dtype = torch.float32,
+        whole: bool = True,
+    ):
+        """Wrap a model; the parameters stay its own.
+
+        Args:
+            model: Any; one that is no `ViT` is called as it is.
+            precision: torch.bfloat16 trains with a forward pass in half precision.
+            whole: Whether this process holds all of every parameter. If not, blocks
+                must be called as they are, since that brings their parameters.
+        """
+        super().__init__()
+        self.model, self.precision = model, precision
+        self.shortened = whole and isinstance(model, ViT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) images to (B, K) logits, in float32."""
+        half = self.training and self.precision != torch.float32
+        with torch.autocast(x.device.type, self.precision, enabled=half):
+            logits = logits_of(self.model, x) if self.shortened else self.model(x)
+        return logits.float()  # (B, K)
+
+
+def logits_of(vit: ViT, x: Tensor) -> Tensor:
+    """The (B, K) logits that `vit(x)` gives, up to rounding."""
+    z = vit.patch_embedding(x)  # (B, T, D)
+    *blocks, last = vit.encoder.blocks
+    for block in blocks:
+        z = tokens_after(block, z, z.shape[1])
+    z = tokens_after(last, z, 1)  # (B, 1, D)
+    return vit.head(vit.layer_norm(z[:, 0]))  # (B, K)
+
+
+def tokens_after(block: TransformerEncoderBlock, z: Tensor, count: int) -> Tensor:
+    """Equations 2 and 3 for the first `count` of T tokens: (B, count, D)."""
+    msa_block = block.msa_block
+    msa = mixed_tokens(msa_block.msa, msa_block.layer_norm(z), count)
+    return block.mlp_block(msa_block.dropout(msa) + z[:, :count])
+
+
+def mixed_tokens(msa: MultiheadSelfAttention, z: Tensor, count: int) -> Tensor:
+    """Equations 5 to 8 for the first `count` of T tokens: (B, count, D)."""
+    qkv = msa.qkv(z).unflatten(-1, (3, msa.num_heads, -1))  # (B, T, 3, nh, dh)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, dh)
+    q = q[:, :, :count]  # (B, nh, count, dh)
+    if takes_explicit_attention(q):
+        sa, _ = attention_with_weights(q, k, v)
+    else:
+        sa = F.scaled_dot_product_attention(q, k, v)
+    return msa.out(sa.transpose(1, 2).flatten(2))  # (B, count, D)
+
+
+def takes_explicit_attention(q: Tensor) -> bool:
+    """Whether three plain products are quicker than the fused function.
+
+    They are in bfloat16 on CPUs without matrix units (AMX): up to ten times, measured
+    on an EPYC with AVX-512 bf16. With AMX the fused function was twice as fast.
+    """
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and not has_amx()
+
+
+def has_amx() -> bool:
+    """Whether the processor has matrix units."""
+    return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -33,122 +111,29 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, name, bool)() for name in names)
+        return has_amx() or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
     return False
 
 
-def first_batch(batches: Batches) -> torch.Tensor:
-    """The images of a run's first batch."""
-    return next(iter(batches))[0]
-
-
-def seconds_per_step(
-    model: nn.Module,
-    images: torch.Tensor,
-    precisions: Sequence[torch.dtype],
-    accumulate: int = 1,
-) -> list[float]:
-    """Time steps that change nothing: no weight, no random state.
-
-    Args:
-        model: In the mode in which it will train.
-        images: A batch like those to come.
-        precisions: Ways to compute; they take turns.
-        accumulate: As for `gradient_step`.
-
-    Returns:
-        The least seconds of a step, for each precision.
-    """
-    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    idle = torch.optim.SGD([nn.Parameter(torch.zeros(1))])  # the model is not its own
-    least = [float("inf")] * len(precisions)
-    began = time.perf_counter()
-    devices = [images.device] if images.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        for number in range(ROUNDS + 1):
-            for i, precision in enumerate(precisions):
-                start = time.perf_counter()
-                loss, _ = gradient_step(
-                    model, images, labels, idle, None, 0.0, precision, accumulate
-                )
-                loss.item()  # waits for the device
-                if number:  # the first one warms up
-                    least[i] = min(least[i], time.perf_counter() - start)
-            if number and time.perf_counter() - began > MOST_SECONDS:
-                break
-    model.zero_grad()
-    return least
-
-
 def choose_computation(
-    settings: TrainingSettings,
-    model: nn.Module,
-    images: torch.Tensor,
-    steps: int,
-    processes: Processes = ALONE,
+    settings: TrainingSettings, device: torch.device, steps: int
 ) -> TrainingSettings:
-    """Replace "auto" in the settings by what is fastest here; compile if so chosen.
+    """Replace "auto" in the settings by what suits the device.
 
-    The choice is kept in the settings, so that a run goes on as it began. Of several
-    processes the first chooses for all.
+    The choice is kept in the settings, so that a run goes on as it began.
 
     Args:
         settings: Those of the run.
-        model: It is compiled in place.
-        images: A batch like those to come.
+        device: Where it computes.
         steps: Steps of the whole run.
-        processes: Those that train. Where they share the model out, it may not fit one
-            of them, and nothing is measured: "auto" takes bf16 on GPUs that have it,
-            and compiles nothing.
     """
-    model.train()
-    if processes.sharded:
-        half = processes.device.type == "cuda" and has_bf16(processes.device)
-        if settings.precision == "auto":
-            settings = replace(settings, precision="bf16" if half else "fp32")
-        if settings.compile == "auto":
-            settings = replace(settings, compile="no")
-    elif processes.is_first:
-        settings = choose_by_measuring(settings, model, images, steps)
-    settings = processes.agree(settings)
-    if settings.compile == "yes" and (processes.sharded or not processes.is_first):
-        model.compile()
-    return settings
-
-
-def choose_by_measuring(
-    settings: TrainingSettings, model: nn.Module, images: torch.Tensor, steps: int
-) -> TrainingSettings:
-    """Do what `choose_computation` says, for one process."""
-    names = [settings.precision]
     if settings.precision == "auto":
-        names = ["fp32", "bf16"] if has_bf16(images.device) else ["fp32"]
-    seconds = {names[0]: 0.0}
-    if len(names) > 1 or settings.compile == "auto":
-        ways = [PRECISIONS[name] for name in names]
-        least = seconds_per_step(model, images, ways, settings.accumulate)
-        seconds = dict(zip(names, least, strict=True))
-    name = names[-1] if seconds[names[-1]] < FASTER * seconds[names[0]] else names[0]
-    settings = replace(settings, precision=name)
-    if settings.compile == "no":
-        return settings
-    eager, auto = seconds[name], settings.compile == "auto"
-    if auto and eager * steps < LONG:
-        return replace(settings, compile="no")
-    model.compile()
-    if auto:
-        ways, compiled = [PRECISIONS[name]], math.inf
-        try:
-            (compiled,) = seconds_per_step(model, images, ways, settings.accumulate)
-        except RuntimeError as error:
-            if not is_compilers(error):
-                raise
-            print(f"not compiled: {compilers_reason(error)}")
-        if compiled > FASTER * eager:
-            model._compiled_call_impl = None  # as before compile()
-            return replace(settings, compile="no")
-    return replace(settings, compile="yes")
+        precision = "bf16" if has_bf16(device) else "fp32"
+        settings = replace(settings, precision=precision)
+    if settings.compile == "auto":
+        pays = device.type == "cuda" and steps >= COMPILED_FROM
+        settings = replace(settings, compile="yes" if pays else "no")
+    return settings
 
 
 def is_compilers(error: Exception) -> bool:

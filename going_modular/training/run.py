@@ -1,22 +1,26 @@
-"""What the training scripts share: the run with its checkpoints, and its files."""
+"""A whole run, as both training scripts make it once they know what to train on."""
 
 import warnings
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from going_modular.checkpoint import save_checkpoint, save_model
-from going_modular.data_setup import Batches, ImageSet
+from going_modular.data_setup import Batches
 from going_modular.helper_functions import (
     plot_confusion_matrix,
     plot_loss_curves,
     use_style,
 )
+from going_modular.optimization import build_schedule
 from going_modular.processes.alone import ALONE, Processes
 from going_modular.system.files import write_file
 from going_modular.system.text import print_table
+from going_modular.training.fast_path import choose_computation
 from going_modular.training.resuming import (
     check_same_data,
     compare_machines,
@@ -27,9 +31,9 @@ from going_modular.training.run_folder import (
     CHECKPOINT,
     FILES,
     clear_output,
+    hold_output,
     write_settings,
 )
-from going_modular.training.settings import TrainingSettings
 from going_modular.training.trainer import Trainer
 from going_modular.training.watchers import (
     EpochFiles,
@@ -42,18 +46,81 @@ from going_modular.training.watchers import (
 from going_modular.utils import describe_machine
 from going_modular.vit import ViT
 
-__all__ = ["print_summary", "train_with_checkpoints", "write_outputs"]
+__all__ = ["Parts", "complete_run", "train_with_checkpoints", "write_outputs"]
+
+
+@dataclass
+class Parts:
+    """What takes part in training.
+
+    Attributes:
+        model: What learns: a `ViT`, or its head alone.
+        optimizer: Of the model's parameters.
+        train_batches, test_batches: What it learns from, and is tested on.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    train_batches: Batches
+    test_batches: Batches
+
+    def schedule(self, training) -> LRScheduler:
+        """The learning rate's way through a run with these `TrainingSettings`."""
+        steps = training.epochs * len(self.train_batches)
+        warmup = round(training.warmup * steps)
+        return build_schedule(self.optimizer, steps, warmup, training.decay)
+
+
+def complete_run(
+    output: Path,
+    plan,
+    model: ViT,
+    parts: Parts,
+    image_batches: Batches,
+    checkpoint: dict | None,
+    overwrite: bool,
+    options: dict,
+    processes: Processes = ALONE,
+    note: str = "",
+) -> None:
+    """Train, write what a run leaves, and say how it ended.
+
+    Args:
+        output: Folder of the run.
+        plan: A `Plan` or a `TransferPlan`: all that decides the results.
+        model: What is saved in the end; `parts.model` is it, or in it.
+        parts: What takes part in training.
+        image_batches: The test images, for the whole model.
+        checkpoint: Of the run to go on with, or None to begin.
+        overwrite: Whether the folder may hold a run already.
+        options: Those of `train_with_checkpoints` that change no result.
+        processes: Those that train together.
+        note: Printed below the settings.
+    """
+    parts = replace(
+        parts,
+        train_batches=processes.share(parts.train_batches),
+        test_batches=processes.share(parts.test_batches),
+    )
+    steps = plan.training.epochs * len(parts.train_batches)
+    training = choose_computation(plan.training, processes.device, steps)
+    plan = replace(plan, training=processes.agree(training))
+    print_table(output=output, device=processes, **plan.settings())
+    if note:
+        print(f"\n{note}\n")
+    with hold_output(output, overwrite or checkpoint is not None, processes):
+        trainer = train_with_checkpoints(
+            output, plan, parts, checkpoint, processes=processes, **options
+        )
+        batches = processes.share(image_batches)
+        write_outputs(output, model, batches, trainer.results, processes)
+    print_summary(output, model, parts, trainer)
 
 
 def train_with_checkpoints(
     output: Path,
-    settings: dict,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    train_batches: Batches,
-    test_batches: Batches,
-    training: TrainingSettings,
+    plan,
+    parts: Parts,
     checkpoint: dict | None = None,
     quiet: bool = False,
     save_every: int = 0,
@@ -65,10 +132,8 @@ def train_with_checkpoints(
 
     Args:
         output: Folder of the run, held with `run_folder.hold_output`.
-        settings: All that decides the run's results; saved with it.
-        model, optimizer, schedule, train_batches, test_batches: As for `Trainer`. The
-            model ends with the weights that were tested last.
-        training: Epochs, and how a step is taken.
+        plan: A `Plan` or a `TransferPlan`; its settings are saved with the run.
+        parts: What takes part. The model ends with the weights that were tested last.
         checkpoint: Of the run to go on with, or None to begin.
         quiet: No progress bar.
         save_every: Steps after which a checkpoint is saved as well; 0 for never.
@@ -79,23 +144,25 @@ def train_with_checkpoints(
     Returns:
         The trainer, when it is done: it has the results and the times.
     """
+    training = plan.training
     trainer = Trainer(
-        model,
-        optimizer,
-        schedule,
-        train_batches,
-        test_batches,
+        parts.model,
+        parts.optimizer,
+        parts.schedule(training),
+        parts.train_batches,
+        parts.test_batches,
         training.epochs,
         average=training.average,
         patience=training.patience,
         processes=processes,
+        precision=training.dtype,
+        compiled=training.compile == "yes",
+        accumulate=training.accumulate,
         clip_norm=training.clip_norm,
         label_smoothing=training.label_smoothing,
-        accumulate=training.accumulate,
-        precision=training.dtype,
     )
-    kept = {"settings": settings}
-    kept["data"] = describe_data(train_batches.data, test_batches.data)
+    kept = {"settings": plan.settings()}
+    kept["data"] = describe_data(parts.train_batches.data, parts.test_batches.data)
     sharded = " that share parameters" if processes.sharded else ""
     machine = describe_machine(trainer.device)
     machine["processes"] = f"{processes.count}{sharded}"
@@ -111,10 +178,11 @@ def train_with_checkpoints(
             watchers = [Progress(training.epochs, quiet, trainer.epoch)]
             watchers += [EpochFiles(output)]
             if tensorboard:  # may not be there: nothing is cleared before
-                watchers += [TensorBoard(output, trainer.epoch * len(train_batches))]
+                done = trainer.epoch * len(parts.train_batches)
+                watchers += [TensorBoard(output, done)]
             if checkpoint is None:
                 clear_output(output)
-            write_settings(output, settings)
+            write_settings(output, kept["settings"])
             if log_steps:
                 watchers += [StepLines(output, global_step(trainer))]
             trainer.watchers = watchers
@@ -128,7 +196,7 @@ def train_with_checkpoints(
     if trainer.epoch < trainer.epochs:
         print(f"stopped early: no better test accuracy for {training.patience} epochs")
     if trainer.averaged is not None:
-        model.load_state_dict(trainer.tested.state_dict())
+        parts.model.load_state_dict(trainer.averaged.module.state_dict())
     return trainer
 
 
@@ -155,13 +223,10 @@ def write_outputs(
 
 
 def print_summary(
-    output: Path,
-    model: nn.Module,
-    train_set: ImageSet,
-    test_set: ImageSet,
-    trainer: Trainer,
+    output: Path, model: nn.Module, parts: Parts, trainer: Trainer
 ) -> None:
     """Print the closing table."""
+    train_set, test_set = parts.train_batches.data, parts.test_batches.data
     accuracies = [100 * accuracy for accuracy in trainer.results["test_acc"]]
     best = max(accuracies)
     seen = len(accuracies) * len(train_set)

@@ -2,17 +2,20 @@
 
 import json
 import os
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from going_modular.checkpoint import previous
+from going_modular.datasets.sources import SOURCES
 from going_modular.errors import InputError
 from going_modular.processes.alone import ALONE, Processes
 from going_modular.system.files import write_file
 from going_modular.system.locks import lock
 
 __all__ = [
+    "claim_output",
     "CHECKPOINT",
     "FILES",
     "check_apart",
@@ -49,6 +52,31 @@ def choose_output(data: str, ending: str = "", parent: Path = Path("runs")) -> P
     while (folder := parent / (f"{name}-{number}" if number > 1 else name)).exists():
         number += 1
     return folder
+
+
+def claim_output(
+    args: Namespace, data: str, ending: str = "", weights: str = "", resuming=False
+) -> Path:
+    """The folder that a run is to write, looked at before any work.
+
+    Args:
+        args: The flags `output`, `cache` and `overwrite`.
+        data: A name of `datasets.sources.SOURCES`, or the folder of the photos.
+        ending: Added to the name of a folder that is chosen here.
+        weights: Those that the run starts from.
+        resuming: Whether the folder holds the run to go on with.
+
+    Raises:
+        InputError: It cannot be written, or something in it would be lost.
+    """
+    output = args.output or choose_output(data, ending)
+    if data not in SOURCES:
+        check_apart(data, cache=args.cache, output=output)
+    if weights:
+        check_apart(weights, output=output)
+    if not resuming:
+        check_output(output, args.overwrite)
+    return output
 
 
 def holds_finished_run(folder: Path) -> bool:

@@ -1,21 +1,14 @@
 """Settings of a training run."""
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 
 import torch
-from torch import Tensor
 
 from going_modular.config import ViTConfig, require_positive_integer
-from going_modular.data_setup import random_crop_and_flip
-from going_modular.datasets.fast_batches import stretch_bytes
 from going_modular.errors import InputError
 
 __all__ = ["MODEL_FIELDS", "PRECISIONS", "Plan", "TRAINING_FIELDS", "TrainingSettings"]
-
-BYTES_FROM = 48  # pixels a side, from which cropping bytes is faster
 
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -37,10 +30,10 @@ class TrainingSettings:
         augment: "crop" (random crops, half of them mirrored), "crop-only" or "none".
         crop_area: Least share of the image's area that a crop shows.
         seed: Decides start weights, order and augmentation.
-        precision: "auto", "fp32" or "bf16"; auto measures which is faster, where the
-            hardware has both.
-        compile: "auto", "yes" or "no": torch.compile; auto tries it in runs that last
-            longer than twenty minutes.
+        precision: "auto", "fp32" or "bf16"; auto takes bf16 where the hardware
+            computes in it.
+        compile: "auto", "yes" or "no": torch.compile; auto takes it on GPUs, for runs
+            of at least 2,000 steps.
         accumulate: Parts that a batch is cut into, to need less memory.
         average: Share that a step keeps of the running average of the weights, such as
             the 0.9999 of Table 2's caption; 0 for no average.
@@ -98,26 +91,12 @@ class TrainingSettings:
         """Number format of the forward pass."""
         return PRECISIONS.get(self.precision, torch.float32)
 
-    def augmentations(self, images: Tensor) -> dict[str, Callable]:
-        """The arguments for `Batches` of such images that `augment` names.
-
-        Photos are cropped as bytes, small images as floats, whichever is faster. Bytes
-        are written over those of the batch: another 15 MB would be new memory, slow at
-        the first touch, for each batch of 100 photos of 224 pixels.
-        """
+    @property
+    def crops(self) -> dict:
+        """The arguments of `FastBatches` that `augment` and `crop_area` stand for."""
         if self.augment == "none":
             return {}
-        photos = images.shape[-1] >= BYTES_FROM
-
-        def augment(images: Tensor, generator: torch.Generator, **share) -> Tensor:
-            if photos:
-                share["stretch"] = partial(stretch_bytes, out=images)
-            flip = self.augment == "crop"
-            return random_crop_and_flip(
-                images, self.crop_area, generator, flip, **share
-            )
-
-        return {"augment_bytes" if photos else "augment": augment}
+        return {"crop_area": self.crop_area, "flip": self.augment == "crop"}
 
     def require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:

@@ -7,119 +7,26 @@ ends with the same bits as one that never stopped.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from going_modular.data_setup import Batches
-from going_modular.datasets.fast_batches import prefetch
-from going_modular.engine import RESULT_COLUMNS, TrainingDiverged
+from going_modular.datasets.fast_batches import PADDING, prefetch
+from going_modular.engine import (
+    RESULT_COLUMNS,
+    TrainingDiverged,
+    train_epoch,
+    train_step,
+)
 from going_modular.processes.alone import ALONE, Processes
-from going_modular.processes.together import PADDING
 from going_modular.system.signals import Stopped, StopSignals
+from going_modular.training.fast_path import FastPath
+from going_modular.training.steps import RunSums, gradients_in_parts
 
-__all__ = ["Sums", "Trainer", "gradient_step"]
-
-CHECK_EVERY = 50  # steps from one look at the loss to the next: looking waits for it
-
-
-def gradient_step(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    optimizer: torch.optim.Optimizer,
-    clip_norm: float | None = 1.0,
-    label_smoothing: float = 0.0,
-    precision: torch.dtype = torch.float32,
-    accumulate: int = 1,
-    processes: Processes = ALONE,
-    of: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """What `engine.train_step` does, with the batch cut into parts.
-
-    The gradients of the parts add up to that of the whole batch, in the memory that
-    one part needs.
-
-    Args:
-        model, images, labels, optimizer, clip_norm, label_smoothing, precision: As for
-            `engine.train_step`.
-        accumulate: How many parts.
-        processes: Where there are several, these are the images of one, as `Shares`
-            gives them, and all of them take the step together.
-        of: Images in the batches of all processes, padding left out.
-
-    Returns:
-        The mean loss of the whole batch, and how many images were classified rightly.
-    """
-    optimizer.zero_grad()
-    total, right = 0.0, 0
-    autocast = precision != torch.float32
-    smooth = dict(label_smoothing=label_smoothing)
-    x_parts, y_parts = images.chunk(accumulate), labels.chunk(accumulate)
-    for x, y in zip(x_parts, y_parts, strict=True):
-        last = y is y_parts[-1]
-        with nullcontext() if last else processes.skip_sync(model):
-            with torch.autocast(x.device.type, dtype=precision, enabled=autocast):
-                logits = model(x)  # (B / accumulate, K)
-            if processes.count == 1:
-                loss = F.cross_entropy(logits.float(), y, **smooth)
-                if accumulate > 1:
-                    loss = loss * (len(y) / len(labels))
-                loss.backward()
-            else:  # padding counts for nothing; processes' gradients are averaged
-                loss = F.cross_entropy(logits.float(), y, reduction="sum", **smooth)
-                loss = loss / of
-                (loss * processes.count).backward()
-        total = total + loss.detach()
-        right = right + (logits.argmax(dim=1) == y).sum()
-    if clip_norm is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    optimizer.step()
-    return processes.total(total, right)
-
-
-class Sums:
-    """Sums over the images of an epoch, kept on the device: reading them waits for it.
-
-    Attributes:
-        loss: Sum of the images' losses.
-        correct: Images classified rightly.
-        seen: Images so far.
-        finite: Steps so far whose loss, and every one before, was a finite number.
-    """
-
-    def __init__(self, device: torch.device):
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.finite = torch.zeros((), dtype=torch.int64, device=device)
-        self.seen = 0
-
-    def add(self, loss: Tensor, correct: Tensor, count: int) -> None:
-        self.loss += loss.double() * count
-        self.finite += torch.isfinite(self.loss)
-        self.correct += correct
-        self.seen += count
-
-    def means(self) -> tuple[float, float]:
-        """Mean loss and accuracy."""
-        return self.loss.item() / self.seen, self.correct.item() / self.seen
-
-    def state_dict(self) -> dict:
-        return {
-            "loss": self.loss.item(),
-            "correct": self.correct.item(),
-            "finite": self.finite.item(),
-            "seen": self.seen,
-        }
-
-    def load_state_dict(self, state: dict) -> None:
-        self.loss.fill_(state["loss"])
-        self.correct.fill_(state["correct"])
-        self.finite.fill_(state["finite"])
-        self.seen = state["seen"]
+__all__ = ["Trainer"]
 
 
 class Trainer:
@@ -132,7 +39,8 @@ class Trainer:
         results: As `engine.train` gives them.
         seconds: Time spent, over all sessions of the run.
         waited: How much of it steps waited for their data.
-        trained: What is called in training: the model, wrapped by the processes.
+        trained: What is called in training: the model on its fast path, wrapped by
+            the processes.
         rate: Learning rate of the last step.
         averaged: The model whose weights are the running average, or None.
     """
@@ -149,6 +57,9 @@ class Trainer:
         patience: int = 0,
         watchers: Sequence = (),
         processes: Processes = ALONE,
+        precision: torch.dtype = torch.float32,
+        compiled: bool = False,
+        accumulate: int = 1,
         **step_options,
     ):
         """Prepare a run.
@@ -161,30 +72,37 @@ class Trainer:
             patience: Stop after so many epochs without a better test accuracy; 0
                 never stops early.
             watchers: Told of each step and epoch: see `training.watchers`.
-            processes: Those that train together. Their batches are `Shares`.
-            step_options: Further arguments of `steps.gradient_step`.
+            processes: Those that train together. Their batches are `FastBatches`.
+            precision, compiled: How the forward pass is computed: see `fast_path`.
+            accumulate: Parts that a batch is cut into, to need less memory.
+            step_options: Further arguments of `engine.train_step`.
         """
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train_batches, self.test_batches = train_batches, test_batches
         self.epochs, self.patience = epochs, patience
         self.watchers, self.step_options = watchers, step_options
         self.averaged, self.processes = None, processes
+        self.accumulate = accumulate
+        if accumulate > 1 or processes.count > 1:
+            self.step_options["gradients"] = self.gradients_in_parts
         if average:
             ema = get_ema_multi_avg_fn(average)
             self.averaged = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
             if processes.sharded:
                 processes.wrap(self.averaged.module)
-        self.trained = processes.wrap(model, optimizer)
+        fast = FastPath(model, precision, whole=not processes.sharded)
+        if compiled:
+            fast.compile()
+        self.trained = processes.wrap(fast, optimizer)
+        self.tested = fast
+        if self.averaged is not None:
+            averaged = self.averaged.module
+            self.tested = FastPath(averaged, precision, whole=not processes.sharded)
         self.device = next(model.parameters()).device
-        self.epoch, self.step, self.sums = 0, 0, Sums(self.device)
+        self.epoch, self.step, self.sums = 0, 0, RunSums(self.batch_length)
         self.results = {column: [] for column in RESULT_COLUMNS}
         self.seconds, self.since = 0.0, time.perf_counter()
         self.waited, self.rate = 0.0, optimizer.param_groups[0]["lr"]
-
-    @property
-    def tested(self) -> nn.Module:
-        """The model that is evaluated and kept: the running average, if there is."""
-        return self.model if self.averaged is None else self.averaged.module
 
     @property
     def done(self) -> bool:
@@ -215,9 +133,13 @@ class Trainer:
             if self.processes.count > 1 and not self.done:
                 self.settle()
             while not self.done:
-                self.train_epoch(save, save_every, signals)
-                self.end_epoch()
-                self.keep(save, self.state_dict())
+                try:
+                    self.take_steps(save, save_every, signals)
+                    self.end_epoch()
+                except TrainingDiverged as error:
+                    where = f"epoch {self.epoch + 1}"
+                    raise TrainingDiverged(f"{where}: {error}") from None
+                self.save_from_first(save, self.state_dict())
                 stop = self.processes.stop_signal(signals.received, now=True)
                 if stop and not self.done:
                     raise Stopped(stop)
@@ -233,65 +155,64 @@ class Trainer:
         nothing = torch.full_like(labels, PADDING)
         idle = torch.optim.SGD([nn.Parameter(torch.zeros(1))])  # not the model's
         self.model.train()
-        self.take_step(images, nothing, idle, count=1)
+        train_step(self.trained, images, nothing, idle, **self.step_options)
         self.model.zero_grad()
 
-    def take_step(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        optimizer: torch.optim.Optimizer,
-        count: int,
+    def gradients_in_parts(
+        self, model: nn.Module, images: Tensor, labels: Tensor, **options
     ) -> tuple[Tensor, Tensor]:
-        """`gradient_step` on a batch that has `count` images over all processes."""
-        together = dict(processes=self.processes, of=count, **self.step_options)
-        return gradient_step(self.trained, images, labels, optimizer, **together)
-
-    def keep(self, save: Callable[[dict], None], state: dict) -> None:
-        """Let the first process save, and the others wait for it."""
-        if self.processes.is_first:
-            save(state)
-        self.processes.wait()
-
-    def train_epoch(self, save, save_every: int, signals: StopSignals) -> None:
-        self.model.train()
-        self.train_batches.epoch, self.train_batches.first = self.epoch, self.step
-        with closing(self.timed(self.coming())) as batches:
-            for images, labels in batches:
-                count = self.batch_length()
-                seed = self.train_batches.seed
-                self.processes.begin_step(seed, self.epoch, self.step)
-                loss, correct = self.take_step(images, labels, self.optimizer, count)
-                self.rate = self.optimizer.param_groups[0]["lr"]
-                self.schedule.step()
-                if self.averaged is not None:
-                    self.averaged.update_parameters(self.model)
-                self.sums.add(loss, correct, count)
-                self.step += 1
-                if self.step % CHECK_EVERY == 0:
-                    self.check_finite()
-                for watcher in self.watchers:
-                    watcher.after_step(self, loss)
-                stop = self.processes.stop_signal(signals.received)
-                if stop or (save_every and self.step % save_every == 0):
-                    self.keep(save, self.checked_state())
-                if stop:
-                    raise Stopped(stop)
-
-    def coming(self) -> Iterator:
-        """The batches of this epoch, made ahead where the step leaves the CPU free."""
-        if self.device.type == "cpu":  # the thread would slow the step to half
-            return (batch for batch in self.train_batches)
-        return prefetch(self.train_batches)
+        """Those of the batch of this step, in parts and over all processes."""
+        return gradients_in_parts(
+            model,
+            images,
+            labels,
+            parts=self.accumulate,
+            processes=self.processes,
+            batch_length=self.batch_length(),
+            **options,
+        )
 
     def batch_length(self) -> int:
         """Images in the batch of this step, over all processes."""
         batches = self.train_batches
-        return min(
-            batches.batch_size, len(batches.data) - self.step * batches.batch_size
-        )
+        done = self.step * batches.batch_size
+        return min(batches.batch_size, len(batches.data) - done)
 
-    def timed(self, batches: Iterator) -> Iterator:
+    def take_steps(self, save, save_every: int, signals: StopSignals) -> None:
+        """Take the steps that this epoch still lacks."""
+
+        def after_step(loss: Tensor) -> None:
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.model)
+            self.step += 1
+            for watcher in self.watchers:
+                watcher.after_step(self, loss)
+            stop = self.processes.stop_signal(signals.received)
+            if stop or (save_every and self.step % save_every == 0):
+                self.save_from_first(save, self.checked_state())
+            if stop:
+                raise Stopped(stop)
+
+        self.train_batches.epoch = self.epoch
+        with closing(self.timed_batches(self.upcoming_batches())) as batches:
+            train_epoch(
+                self.trained,
+                batches,
+                self.optimizer,
+                after_step,
+                self.sums,
+                schedule=self.schedule,
+                **self.step_options,
+            )
+
+    def upcoming_batches(self) -> Iterator:
+        """The batches of this epoch, made ahead where the step leaves the CPU free."""
+        batches = self.train_batches.starting_at(self.step)
+        if self.device.type == "cpu":  # the thread would slow the step to half
+            return batches
+        return prefetch(batches)
+
+    def timed_batches(self, batches: Iterator) -> Iterator:
         """The same batches; `waited` grows by the time that each was waited for."""
         with closing(batches):
             while True:
@@ -300,43 +221,41 @@ class Trainer:
                 self.waited += time.perf_counter() - asked
                 if batch is None:
                     return
+                seed = self.train_batches.seed
+                self.processes.begin_step(seed, self.epoch, self.step)
+                self.rate = self.optimizer.param_groups[0]["lr"]
                 yield batch
 
     def end_epoch(self) -> None:
         """Test, and begin the next epoch's sums."""
-        self.check_finite()
         test = self.processes.evaluate(self.tested, self.test_batches)
+        if not math.isfinite(test[0]):
+            raise TrainingDiverged(f"test loss became {test[0]}")
         figures = (*self.sums.means(), *test)
-        if not math.isfinite(figures[2]):
-            raise TrainingDiverged(
-                f"epoch {self.epoch + 1}: test loss became {figures[2]}"
-            )
         for column, value in zip(RESULT_COLUMNS, figures, strict=True):
             self.results[column].append(value)
-        self.epoch, self.step, self.sums = self.epoch + 1, 0, Sums(self.device)
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, RunSums(self.batch_length)
         for watcher in self.watchers:
             watcher.after_epoch(self)
 
-    def check_finite(self) -> None:
-        """Raise an error if a loss of this epoch was no finite number."""
-        if not torch.isfinite(self.sums.loss):
-            raise TrainingDiverged(
-                f"epoch {self.epoch + 1}: loss became {self.sums.loss.item()} at step "
-                f"{self.sums.finite.item() + 1} of the epoch (learning rate now "
-                f"{self.rate:.2g}): lower the learning rate"
-            )
+    def save_from_first(self, save: Callable[[dict], None], state: dict) -> None:
+        """Let the first process save, and the others wait for it."""
+        if self.processes.is_first:
+            save(state)
+        self.processes.wait()
 
     def checked_state(self) -> dict:
         """The state, which is no use if a loss or a weight is no finite number."""
-        self.check_finite()
+        self.sums.look()
         if not all(p.isfinite().all() for p in self.model.parameters()):
             raise TrainingDiverged(
-                f"epoch {self.epoch + 1}: a weight is no number after step "
-                f"{self.step} of the epoch: lower the learning rate"
+                f"a weight is no number after step {self.step} of the epoch: lower "
+                "the learning rate"
             )
         return self.state_dict()
 
     def parts(self) -> dict:
+        """All that has a state of its own."""
         parts = {"model": self.model, "optimizer": self.optimizer}
         parts |= {"schedule": self.schedule, "sums": self.sums}
         if self.averaged is not None:

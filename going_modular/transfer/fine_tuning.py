@@ -1,17 +1,13 @@
 """Fine-tuning by Table 4: a pretrained model, a new head, momentum and a cosine."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 
-from going_modular.data_setup import Batches, ImageSet, normalise
-from going_modular.datasets.fast_batches import reusing_memory
+from going_modular.data_setup import ImageSet
+from going_modular.datasets.fast_batches import FastBatches, normaliser
 from going_modular.errors import InputError
-from going_modular.optimization import build_schedule
+from going_modular.training.run import Parts
 from going_modular.training.settings import TRAINING_FIELDS, TrainingSettings
 from going_modular.transfer.few_shot import compute_features
 from going_modular.vit import ViT
@@ -19,7 +15,6 @@ from going_modular.weights.reading import Pretrained
 
 __all__ = [
     "MODES",
-    "Training",
     "TransferPlan",
     "build_model",
     "features_of",
@@ -99,47 +94,35 @@ def build_model(plan: TransferPlan, found: Pretrained, classes: int) -> ViT:
     return ViT(config)
 
 
-@dataclass
-class Training:
-    """What `train_with_checkpoints` and `engine.train` need."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    schedule: LRScheduler
-    train_batches: Batches
-    test_batches: Batches
-
-
 def set_up(
     plan: TransferPlan,
     model: ViT,
     train_set: ImageSet,
     test_set: ImageSet,
     device: torch.device,
-) -> Training:
+) -> Parts:
     """Table 4's fine-tuning of all weights, or of a head on features.
 
     In mode "linear" the features are computed here, once: an epoch then takes the time
     of one matrix product.
     """
     settings, trained = plan.training, model
-    transform = reusing_memory(normaliser(model))
+    transform = normaliser(model.config.mean, model.config.std)
     if plan.mode == "linear":
         trained, transform = model.head, torch.Tensor.float
         train_set, test_set = (
             replace(data, images=features_of(model, data, device))
             for data in (train_set, test_set)
         )
-    train_batches = Batches(
+    train_batches = FastBatches(
         train_set,
         settings.batch_size,
         shuffle=True,
-        **settings.augmentations(train_set.images),
+        **settings.crops,
         transform=transform,
         seed=settings.seed,
         device=device,
     )
-    test_batches = Batches(test_set, 250, transform=transform, device=device)
     optimizer = torch.optim.SGD(
         trained.parameters(),
         settings.learning_rate,
@@ -147,11 +130,8 @@ def set_up(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    steps = settings.epochs * len(train_batches)
-    schedule = build_schedule(
-        optimizer, steps, round(settings.warmup * steps), settings.decay
-    )
-    return Training(trained, optimizer, schedule, train_batches, test_batches)
+    test_batches = FastBatches(test_set, 250, transform=transform, device=device)
+    return Parts(trained, optimizer, train_batches, test_batches)
 
 
 def features_of(model: ViT, data: ImageSet, device: torch.device) -> torch.Tensor:
@@ -159,11 +139,7 @@ def features_of(model: ViT, data: ImageSet, device: torch.device) -> torch.Tenso
     return compute_features(model, image_batches(model, data, device))[0]
 
 
-def image_batches(model: ViT, data: ImageSet, device: torch.device) -> Batches:
+def image_batches(model: ViT, data: ImageSet, device: torch.device) -> FastBatches:
     """A set's images in order, normalised as the model wants them."""
-    return Batches(data, 250, transform=normaliser(model), device=device)
-
-
-def normaliser(model: ViT) -> Callable[[Tensor], Tensor]:
-    """Turns bytes into the floats that the model was trained on."""
-    return partial(normalise, mean=model.config.mean, std=model.config.std)
+    transform = normaliser(model.config.mean, model.config.std)
+    return FastBatches(data, 250, transform=transform, device=device)

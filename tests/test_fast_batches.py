@@ -1,28 +1,37 @@
-"""Photos cropped as bytes look as photos cropped as floats do."""
-
-from functools import partial
+"""Fast batches hold what notebook 01's do, and photos cropped as bytes look alike."""
 
 import numpy as np
 import pytest
 import torch
+from exactness import check_same
 from PIL import Image
 
 from going_modular.data_setup import (
+    PHOTOS,
     Batches,
     ImageSet,
     load_photo,
-    normalise,
     random_crop_and_flip,
     random_windows,
 )
-from going_modular.datasets.fast_batches import pixel_boxes, stretch_bytes
-from going_modular.teaching.checks import check_close
+from going_modular.datasets.fast_batches import (
+    CROPPED_AS_BYTES_FROM,
+    PADDING,
+    FastBatches,
+    normaliser,
+    pixel_boxes,
+    stretch_bytes,
+    take,
+)
 from going_modular.training.settings import TrainingSettings
 
 
-def random_crop_and_flip_bytes(*args, out=None, **options) -> torch.Tensor:
-    stretch = partial(stretch_bytes, out=out)
-    return random_crop_and_flip(*args, **options, stretch=stretch)
+def random_crop_and_flip_bytes(
+    images, min_area, generator, flip=True, out=None
+) -> torch.Tensor:
+    """What `random_crop_and_flip` does, with bytes."""
+    windows = random_windows(len(images), min_area, generator, flip)
+    return stretch_bytes(images, windows, out=out)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -113,8 +122,7 @@ def test_crops_may_be_written_over_the_images():
 
 def test_an_epoch_of_crops_leaves_the_set_as_it_was():
     data = ImageSet(photos(), torch.arange(20), tuple("abcdefghijklmnopqrst"))
-    options = TrainingSettings().augmentations(data.images)
-    for images, _ in Batches(data, 6, **options):
+    for images, _ in FastBatches(data, 6, crop_area=0.5):
         assert images.isfinite().all()
     assert torch.equal(data.images, photos())
 
@@ -128,36 +136,101 @@ def test_memory_order_changes_no_byte():
     assert crops.stride() == images.stride()
 
 
-def test_a_share_is_cropped_as_in_the_whole_batch():
-    images = photos()
-    whole = random_crop_and_flip_bytes(images, 0.1, seeded(5))
-    for start, end in ((0, 7), (7, 14), (14, 20)):
-        part = random_crop_and_flip_bytes(
-            images[start:end], 0.1, seeded(5), start=start, of=20
-        )
-        assert torch.equal(part, whole[start:end])
+def photo_set(side: int) -> ImageSet:
+    return ImageSet(photos(side, side), torch.arange(20), tuple("abcdefghijklmnopqrst"))
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_small_images_give_the_very_batches_of_notebook_01(flip):
+    def crop(images, generator):
+        return random_crop_and_flip(images, 0.3, generator, flip)
+
+    data = photo_set(CROPPED_AS_BYTES_FROM - 1)
+    options = dict(shuffle=True, seed=3, epoch=2)
+    taught = list(Batches(data, 6, augment=crop, **options))
+    fast = FastBatches(
+        data, 6, crop_area=0.3, flip=flip, transform=normaliser(), **options
+    )
+    check_same(list(fast), taught)
+    check_same(list(fast.starting_at(2)), taught[2:])
+
+
+def test_photos_are_cropped_as_bytes_through_the_windows_of_notebook_01():
+    data = photo_set(CROPPED_AS_BYTES_FROM)
+    taught = Batches(data, 6, augment=lambda x, g: random_crop_and_flip(x, 0.9, g))
+    for (ours, labels), (theirs, also) in zip(
+        FastBatches(data, 6, crop_area=0.9), taught, strict=True
+    ):
+        assert torch.equal(labels, also)
+        away = (ours - theirs).abs()
+        assert 0 < away.mean() < 0.06, "half a pixel of a photo from -1 to 1"
+        assert (ours.flip(-1) - theirs).abs().mean() > 0.1
+
+
+def test_batches_without_crops_are_those_of_notebook_01():
+    data = photo_set(60)
+    check_same(list(FastBatches(data, 6)), list(Batches(data, 6)))
+
+
+def test_settings_say_how_to_crop():
+    settings = TrainingSettings(augment="crop-only", crop_area=0.3)
+    assert settings.crops == {"crop_area": 0.3, "flip": False}
+    assert TrainingSettings(augment="crop").crops["flip"]
+    assert TrainingSettings(augment="none").crops == {}
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_images_are_taken_in_any_order_and_keep_that_of_their_memory(order):
+    photos = torch.stack([load_photo(name, 16) for name in PHOTOS])
+    photos = photos.to(memory_format=order)  # (4, 3, 16, 16)
+    places = torch.tensor([2, 0, 2])
+    taken = take(photos, places)
+    assert torch.equal(taken, photos[places])
+    assert taken.stride() == photos.stride()
+    taken.zero_()
+    assert photos.any()  # copies
 
 
 def test_impossible_area_is_named():
     with pytest.raises(ValueError, match="min_area must be above 0 and at most 1"):
-        random_crop_and_flip_bytes(photos(), 0)
+        list(FastBatches(photo_set(60), 6, crop_area=0.0))
 
 
-@pytest.mark.parametrize("side, name", [(47, "augment"), (48, "augment_bytes")])
-@pytest.mark.parametrize("augment", ["crop", "crop-only"])
-def test_settings_crop_large_images_as_bytes(side, name, augment):
-    images = photos(side, side)
-    settings = TrainingSettings(augment=augment, crop_area=0.3)
-    ((given, crop),) = settings.augmentations(images).items()
-    assert given == name
-    flip = augment == "crop"
-    if name == "augment":
-        images = normalise(images)
-        expected = random_crop_and_flip(images, 0.3, seeded(6), flip, 2, 30)
-    else:
-        expected = random_crop_and_flip_bytes(images, 0.3, seeded(6), flip, 2, 30)
-    check_close(crop(images, seeded(6), start=2, of=30), expected, 0)
+# Shares of a batch
 
 
-def test_settings_without_augmentation_name_none():
-    assert TrainingSettings(augment="none").augmentations(photos()) == {}
+def numbered_set(count: int, side: int) -> ImageSet:
+    images = torch.randint(256, (count, 3, side, side), generator=seeded())
+    return ImageSet(images.byte(), torch.arange(count), tuple(map(str, range(count))))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize(
+    ("side", "crop_area"), [(12, None), (12, 0.3), (CROPPED_AS_BYTES_FROM, 0.3)]
+)
+def test_shares_together_are_the_batch_and_of_one_length(count, side, crop_area):
+    """12 images in batches of 5: the last one has 2, fewer than some processes are."""
+    data = numbered_set(12, side)
+    about = dict(shuffle=True, crop_area=crop_area, seed=3, epoch=2)
+    whole = list(FastBatches(data, 5, **about))
+    parts = [
+        list(FastBatches(data, 5, **about, rank=rank, count=count))
+        for rank in range(count)
+    ]
+    assert [len(part) for part in parts] == [3] * count
+    for place, (images, labels) in enumerate(whole):
+        pairs = [part[place] for part in parts]
+        assert len({len(y) for _, y in pairs}) == 1 and len(pairs[0][1]) > 0
+        assert all(len(x) == len(y) for x, y in pairs)
+        x, y = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
+        check_same(y[y != PADDING], labels)
+        torch.testing.assert_close(x[y != PADDING], images)
+        if side != 12 or crop_area is None:
+            check_same(x[y != PADDING], images)
+
+
+def test_a_share_goes_on_from_the_middle_of_an_epoch():
+    about = dict(shuffle=True, crop_area=0.3, seed=3, epoch=1, rank=1, count=2)
+    whole = list(FastBatches(numbered_set(12, 12), 5, **about))
+    rest = FastBatches(numbered_set(12, 12), 5, **about).starting_at(2)
+    check_same(list(rest), whole[2:])
