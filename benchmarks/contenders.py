@@ -1,4 +1,6 @@
-"""One Vision Transformer five times: ours, and those of four other libraries.
+"""One Vision Transformer six times: ours twice, and those of four other libraries.
+
+"ours" is what the scripts train, on its fast path; "plain" the model as it is taught.
 
 torchvision, timm and transformers compute the same function, so they get our weights.
 vit-pytorch's model is a near relative: two more LayerNorms before Equation 1, and no
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from going_modular.config import ViTConfig, count_parameters
 from going_modular.errors import InputError
 from going_modular.pretrained import export_state_dict
+from going_modular.training.fast_path import FastPath
 from going_modular.vit import ViT
 
 __all__ = ["PEERS", "build_contenders", "greatest_difference"]
@@ -100,7 +103,7 @@ class LogitsOnly(nn.Module):
 
 
 def build_contenders(config: ViTConfig, peers: list[str]) -> dict[str, nn.Module]:
-    """Build our model and its peers, with the same weights where they have the same.
+    """Build our model, both ways, and its peers, all with the same weights if possible.
 
     Args:
         config: The model of all of them.
@@ -112,7 +115,7 @@ def build_contenders(config: ViTConfig, peers: list[str]) -> dict[str, nn.Module
     ours = ViT(config)
     # A head of zeros would give equal logits whatever comes before it.
     nn.init.normal_(ours.head.weight, std=0.02)
-    contenders = {"ours": ours}
+    contenders = {"ours": FastPath(ours), "plain": ours}
     for name in peers:
         try:
             model = PEERS[name](config)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.measuring import multiply_adds
-from going_modular import multihead_self_attention
 from going_modular.config import ViTConfig, count_parameters
+from going_modular.training import fast_path
 from going_modular.vit import ViT
 
 __all__ = [
@@ -42,8 +42,7 @@ def activation_bytes(c: ViTConfig, dtype: torch.dtype) -> int:
     Linear layers keep their input, LayerNorm its input with mean and deviation of each
     token, GELU its input, fused attention q, k, v, its output and a number for each
     query and head, the loss log-probabilities and label. Residuals and LayerNorm stay
-    in fp32. The last MLP works on the class token alone, but its input, a part of z'
-    of all tokens, keeps these.
+    in fp32. From its attention on, the last block works for the class token alone.
     """
     T, D, M, low = c.num_tokens, c.embedding_dim, c.mlp_size, dtype.itemsize
     norm = D * FULL + 2 * FULL  # of a token
@@ -51,8 +50,8 @@ def activation_bytes(c: ViTConfig, dtype: torch.dtype) -> int:
     mlp = norm + (D + 2 * M) * low
     patches = c.num_patches * c.patch_dim * low
     head = norm + D * low + c.num_classes * FULL + 8
-    last = (T - 1) * D * FULL + mlp
-    return patches + c.depth * T * attention + (c.depth - 1) * T * mlp + last + head
+    last = T * (norm + 4 * D * low) + D * low + c.num_heads * FULL + mlp
+    return patches + (c.depth - 1) * T * (attention + mlp) + last + head
 
 
 def step_flops(c: ViTConfig) -> int:
@@ -63,8 +62,8 @@ def step_flops(c: ViTConfig) -> int:
 def saved_bytes(model: ViT, batch: int, dtype: torch.dtype) -> int:
     """Bytes that autograd saves for a batch, each storage once, without the weights.
 
-    On CPUs our model takes explicit attention in bf16, which keeps more; here it takes
-    the fused one, as on GPUs.
+    On some CPUs the fast path takes explicit attention in bf16, which keeps more; here
+    it takes the fused one, as on GPUs.
     """
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     storages = {}  # held, so that no address is used twice
@@ -74,17 +73,14 @@ def saved_bytes(model: ViT, batch: int, dtype: torch.dtype) -> int:
         storages[storage.data_ptr()] = storage
         return tensor
 
-    def fused(q, k, v):
-        return F.scaled_dot_product_attention(q, k, v), None
-
     c = model.config
     x = torch.randn(batch, c.in_channels, *c.image_shape)
     with (
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-        patch.object(multihead_self_attention, "attention_with_weights", fused),
+        patch.object(fast_path, "takes_explicit_attention", lambda q: False),
     ):
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            logits = model(x)  # (B, K)
+            logits = fast_path.FastPath(model)(x)  # (B, K)
         loss = F.cross_entropy(logits.float(), torch.zeros(batch, dtype=torch.long))
     assert loss.requires_grad
     return sum(s.nbytes() for address, s in storages.items() if address not in weights)

@@ -103,7 +103,7 @@ def measure(common: Case, args: argparse.Namespace) -> list[dict]:
     calls[common]()  # what libraries keep from their first use is no model's memory
     memory = {case: peak_memory(call, args.device) for case, call in calls.items()}
     times = take_turns(calls, args.rounds, 60 * args.minutes, args.device)
-    work = {case: multiply_adds(case.config, class_only=True) for case in calls}
+    work = {case: multiply_adds(case.config) for case in calls}
     rate = common.batch * work[common] / spread(times[common])[0]  # a second
     return [
         {

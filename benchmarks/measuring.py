@@ -37,7 +37,8 @@ def multiply_adds(c: ViTConfig, class_only: bool = False) -> int:
 
     Args:
         c: The model.
-        class_only: Leave out the patches in the last MLP, as our model does.
+        class_only: Leave out what the last block would do for the patches, but for
+            their queries, keys and values, as `fast_path` does.
 
     Source: the shapes in Equations 1 to 8 of the ViT paper. Its Table 6 follows: two
     operations each, three times as many with the backward pass, JFT's 303 million
@@ -48,7 +49,7 @@ def multiply_adds(c: ViTConfig, class_only: bool = False) -> int:
     mlp = T * 2 * D * F
     hidden = c.representation_size
     head = (D + c.num_classes) * hidden if hidden else D * c.num_classes
-    spared = c.num_patches * 2 * D * F if class_only else 0
+    spared = c.num_patches * (D**2 + 2 * T * D + 2 * D * F) if class_only else 0
     return c.num_patches * c.patch_dim * D + c.depth * (attention + mlp) + head - spared
 
 

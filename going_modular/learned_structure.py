@@ -22,12 +22,12 @@ def principal_components(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         (count, d) directions of length one, and each one's share of the variance. The
         greatest number of each direction is positive, since its sign means nothing.
     """
-    centred = (x - x.mean(0)).double()
+    centred = (x - x.mean(0)).cpu().double()
     _, lengths, directions = torch.linalg.svd(centred, full_matrices=False)
     shares = lengths.square() / lengths.square().sum()
     directions = directions[:count]  # (count, d)
     greatest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
-    return (directions * greatest.sign()).to(x.dtype), shares[:count].to(x.dtype)
+    return (directions * greatest.sign()).to(x), shares[:count].to(x)
 
 
 def filter_components(model: ViT, count: int = 28) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """The package as a whole: importing it changes nothing, and its names are there."""
 
 import importlib
+import importlib.resources
 import json
 import pkgutil
 import subprocess
@@ -121,3 +122,33 @@ def test_every_module_says_what_it_is_and_offers_what_it_names(module):
     assert imported.__doc__ and imported.__doc__.strip()
     for name in getattr(imported, "__all__", []):
         assert hasattr(imported, name), name
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_package_offers_its_names_and_imports_only_what_is_asked_for():
+    loaded = "print(sorted(m for m in sys.modules if m.startswith('going_modular')))"
+    assert run_python(f"import sys, going_modular; {loaded}") == "['going_modular']\n"
+    out = run_python(f"import sys; from going_modular import ViTConfig; {loaded}")
+    assert out == "['going_modular', 'going_modular.config']\n"
+    out = run_python(f"import sys; from going_modular import ViT; {loaded}")
+    assert "vit" in out and "pretrained" not in out and "explorer" not in out
+
+
+@pytest.mark.parametrize("name", going_modular.__all__)
+def test_each_name_of_the_package_can_be_had(name):
+    assert getattr(going_modular, name) is not None
+    assert name in dir(going_modular)
+
+
+def test_a_name_that_the_package_has_not_is_an_error_that_says_so():
+    with pytest.raises(AttributeError, match="no attribute 'VIT'"):
+        going_modular.VIT  # noqa: B018
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (importlib.resources.files(going_modular) / "py.typed").is_file()

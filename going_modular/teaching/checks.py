@@ -25,7 +25,7 @@ def check_close(left, right, tolerance: float = 1e-6) -> float:
     Raises:
         AssertionError: Shapes or values differ; both sides are printed.
     """
-    left, right = (torch.as_tensor(side).detach().double() for side in (left, right))
+    left, right = (torch.as_tensor(x).detach().cpu().double() for x in (left, right))
     assert left.shape == right.shape, (
         f"shapes differ: {tuple(left.shape)} and {tuple(right.shape)}"
     )

@@ -4,6 +4,7 @@ The same command computes the same on the same kind of machine, whatever its loa
 """
 
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -58,7 +59,7 @@ class FastPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images to (B, K) logits, in float32."""
         half = self.training and self.precision != torch.float32
-        with torch.autocast(x.device.type, self.precision, enabled=half):
+        with torch.autocast(x.device.type, self.precision) if half else nullcontext():
             logits = logits_of(self.model, x) if self.shortened else self.model(x)
         return logits.float()  # (B, K)
 
