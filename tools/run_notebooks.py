@@ -12,10 +12,20 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
+SCREEN = 45  # lines of code that a window of JupyterLab shows at 1080 pixels
+
+
+def fills_more_than_a_screen(cell: nbformat.NotebookNode) -> bool:
+    """Whether a cell goes into the package and is too long to be read at a glance."""
+    exported = cell.source.startswith("#| export")
+    return exported and len(cell.source.splitlines()) > SCREEN
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Keep of the metadata what readers need, so that diffs show real changes."""
+    """Keep of the metadata what readers need, so that diffs show real changes.
+
+    Long cells of the package are folded: JupyterLab hides their source until a click.
+    """
     notebook.metadata = {
         key: notebook.metadata[key]
         for key in ("kernelspec", "language_info")
@@ -25,6 +35,8 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = {"tags": tags} if tags else {}
+        if fills_more_than_a_screen(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
 
 
 def run(path: Path) -> None:
