@@ -17,8 +17,9 @@ SCREEN = 45  # lines of code that a window of JupyterLab shows at 1080 pixels
 
 def fills_more_than_a_screen(cell: nbformat.NotebookNode) -> bool:
     """Whether a cell goes into the package and is too long to be read at a glance."""
-    exported = cell.source.startswith("#| export")
-    return exported and len(cell.source.splitlines()) > SCREEN
+    lines = cell.source.splitlines()
+    exported = any(line.startswith("#| export") for line in lines)
+    return exported and len(lines) > SCREEN
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
