@@ -12,7 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
-SCREEN = 45  # lines of code that a window of JupyterLab shows at 1080 pixels
+SCREEN = 50  # lines of code that JupyterLab shows in a window of 1080 pixels
 
 
 def fills_more_than_a_screen(cell: nbformat.NotebookNode) -> bool:
