@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
@@ -22,8 +23,28 @@ def tags(cell) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
-def shows_picture(cell) -> bool:
-    return any("image/png" in output.get("data", {}) for output in cell.outputs)
+class Pictures(HTMLParser):
+    """Reads the attributes of each `img` of a page."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.found: list[dict] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.found.append(dict(attrs))
+
+
+def alt_texts(cell) -> list[str | None]:
+    """The alt text of each picture that a cell shows; None of a bare `image/png`."""
+    found = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if "image/png" in data:
+            found.append(None)
+        found += [p.get("alt") for p in Pictures(data.get("text/html", "")).found]
+    return found
 
 
 @dataclass

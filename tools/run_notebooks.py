@@ -12,10 +12,21 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
+SCREEN = 50  # lines of code that JupyterLab shows in a window of 1080 pixels
+
+
+def fills_more_than_a_screen(cell: nbformat.NotebookNode) -> bool:
+    """Whether a cell goes into the package and is too long to be read at a glance."""
+    lines = cell.source.splitlines()
+    exported = any(line.startswith("#| export") for line in lines)
+    return exported and len(lines) > SCREEN
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Keep of the metadata what readers need, so that diffs show real changes."""
+    """Keep of the metadata what readers need, so that diffs show real changes.
+
+    Long cells of the package are folded: JupyterLab hides their source until a click.
+    """
     notebook.metadata = {
         key: notebook.metadata[key]
         for key in ("kernelspec", "language_info")
@@ -25,6 +36,8 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = {"tags": tags} if tags else {}
+        if fills_more_than_a_screen(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
 
 
 def run(path: Path) -> None:

@@ -4,6 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from torch import Tensor
 
+from going_modular.plots.alt_text import describe_pictures
+
 __all__ = ["COLOURS", "WIDTH", "to_picture", "use_style"]
 
 # Told apart with any colour vision. Query and key are pale: fill and outline them.
@@ -21,7 +23,8 @@ WIDTH = 7  # inches, of every figure
 
 
 def use_style() -> None:
-    """Set matplotlib's defaults to the project's style."""
+    """Set matplotlib's defaults to the project's style; pictures get alt texts."""
+    describe_pictures()
     plt.rcParams.update(
         {
             "figure.figsize": (WIDTH, 3),
