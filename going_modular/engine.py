@@ -63,7 +63,7 @@ def compute_gradients(
     loss.backward()
     return loss.detach(), (logits.argmax(dim=1) == labels).sum()
 
-
+# %% ../notebooks/07_training.ipynb #28b5a8d2
 def train_step(
     model: nn.Module,
     images: Tensor,
@@ -135,7 +135,7 @@ class Sums:
         self.look()
         return self.loss / self.seen, self.correct / self.seen
 
-
+# %% ../notebooks/07_training.ipynb #18681278
 def train_epoch(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
