@@ -45,7 +45,6 @@ from going_modular.training import run as training_run
 from going_modular.training import trainer as trainer_module
 from going_modular.training import watchers as run_log
 from going_modular.training.run_folder import CHECKPOINT, FILES
-from going_modular.training.watchers import read_results
 
 SLOW = "SLOW" in os.environ
 SIZES = "--embedding-dim 12 --depth 1 --num-heads 2 --mlp-size 20 --dropout 0.1"
@@ -703,7 +702,7 @@ def test_the_same_seed_gives_the_same_bytes_however_it_is_saved_and_logged(
 
 def test_the_averaged_weights_are_those_that_are_kept(whole):
     model, _ = load_model(whole / "model.safetensors")
-    results = read_results(whole / "results.pkl")
+    results = pd.read_pickle(whole / "results.pkl")
     loss, accuracy = evaluate(model, Batches(load_digits()[1], 500))
     last = results.iloc[-1]
     assert (accuracy, loss) == (last["test_acc"], last["test_loss"])
@@ -722,7 +721,7 @@ def test_logs_hold_each_epoch_and_each_step_once(whole):
     history = pd.read_csv(whole / "history.csv")
     assert history.pop("epoch").tolist() == [1, 2]
     pd.testing.assert_frame_equal(
-        history, read_results(whole / "results.pkl"), check_exact=True
+        history, pd.read_pickle(whole / "results.pkl"), check_exact=True
     )
     steps = pd.read_json(whole / "steps.jsonl", lines=True)
     assert steps["step"].tolist() == list(range(1, STEPS + 1))
@@ -739,7 +738,7 @@ def test_an_early_stop_is_in_results_and_summary_and_survives_a_resume(
     argv = [*FLAGS, *flags.split(), *OPTIONS, "--output"]
     status, said, _ = call(capsys, *argv, tmp_path / "whole")
     assert status == 0
-    results = read_results(tmp_path / "whole" / "results.pkl")
+    results = pd.read_pickle(tmp_path / "whole" / "results.pkl")
     assert len(results) == 3 and results["test_acc"].nunique() == 1
     assert "stopped early: no better test accuracy for 2 epochs" in said
     percent = f"{100 * results['test_acc'][0]:.2f} %"
@@ -804,7 +803,7 @@ def test_curves_for_tensorboard_are_neither_doubled_nor_missing(
     check_equal(folder, whole)
     places = [(name, step) for name, step, _ in Curves.points]
     assert len(places) == len(set(places)) == 2 * 5
-    for epoch, row in read_results(folder / "results.pkl").iterrows():
+    for epoch, row in pd.read_pickle(folder / "results.pkl").iterrows():
         for column, value in row.items():
             name = "/".join(reversed(column.split("_")))
             assert (name, 15 * (epoch + 1), value) in Curves.points
@@ -912,7 +911,7 @@ def check_whole_files(folder: Path) -> None:
         if path.exists():
             checkpoint_module.read_checkpoint(path)
     if (folder / "results.pkl").exists():
-        read_results(folder / "results.pkl")
+        pd.read_pickle(folder / "results.pkl")
     if (folder / "history.csv").exists():
         assert (folder / "history.csv").read_text().endswith("\n")
     if (folder / "model.safetensors").exists():

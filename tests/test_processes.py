@@ -50,7 +50,6 @@ from going_modular.processes.alone import Processes
 from going_modular.processes.start import start_processes
 from going_modular.processes.together import PADDING, ManyProcesses, Shares, device_kind
 from going_modular.training.run_folder import CHECKPOINT, FILES
-from going_modular.training.watchers import read_results
 from going_modular.vit import ViT
 
 SLOW = "SLOW" in os.environ
@@ -306,7 +305,7 @@ def test_each_step_has_the_loss_of_the_whole_batch(alone, two):
 
 
 def test_accuracies_count_each_image_once_and_the_test_is_exact(two):
-    results = read_results(two.folder / "results.pkl")
+    results = pd.read_pickle(two.folder / "results.pkl")
     train_set, test_set = load_digits()
     for column, data in (("train_acc", train_set), ("test_acc", test_set)):
         for share in results[column]:

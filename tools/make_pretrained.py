@@ -13,6 +13,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 import train
 from going_modular.checkpoint import load_model, save_model
 from going_modular.data_setup import Batches, normalise
@@ -20,7 +22,6 @@ from going_modular.datasets.sources import load_fashion_mnist
 from going_modular.engine import evaluate
 from going_modular.pretrained import from_pretrained
 from going_modular.training.run_folder import CHECKPOINT, FILES
-from going_modular.training.watchers import read_results
 from going_modular.utils import describe_machine
 
 ROOT = Path(__file__).parents[1]
@@ -77,7 +78,7 @@ def main() -> int:
     transform = partial(normalise, mean=config.mean, std=config.std)
     _, test_set = load_fashion_mnist()
     accuracy = evaluate(shipped, Batches(test_set, 500, transform=transform))[1]
-    epochs = len(read_results(RUN / "results.pkl"))
+    epochs = len(pd.read_pickle(RUN / "results.pkl"))
     sizes = (
         f"P = {config.patch_size}, L = {config.depth}, D = {config.embedding_dim}, "
         f"{config.num_heads} heads, MLP size {config.mlp_size}; {epochs} epochs"

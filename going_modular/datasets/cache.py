@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from going_modular.errors import InputError
-from going_modular.system.files import write_file
-from going_modular.system.locks import lock
+from going_modular.system.files import holding, write_file
 
 __all__ = ["cached_photos"]
 
@@ -98,7 +97,7 @@ def write_array(
 
     bad: dict[int, str] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with lock(path.parent, wait=True):
+    with holding(path.parent, wait=True):
         if missing.exists():
             return
         write_file(path, fill)

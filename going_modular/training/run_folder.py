@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from filelock import Timeout
+
 from going_modular.checkpoint import previous
 from going_modular.errors import InputError
 from going_modular.processes.alone import ALONE, Processes
-from going_modular.system.files import write_file
-from going_modular.system.locks import lock
+from going_modular.system.files import holding, write_file
 
 __all__ = [
     "CHECKPOINT",
@@ -153,8 +154,8 @@ def hold_output(
         ) from None
     with ExitStack() as stack:
         try:
-            stack.enter_context(lock(folder))
-        except BlockingIOError:
+            stack.enter_context(holding(folder))
+        except Timeout:
             raise InputError(
                 f"another run is writing to {folder}: wait for it, or choose another "
                 "--output"
