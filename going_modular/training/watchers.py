@@ -60,8 +60,9 @@ class EpochFiles:
 
 
 def write_results(path: Path, results: dict[str, list[float]]) -> None:
-    """Write one row an epoch, so that `pd.read_pickle` reads it back."""
+    """Write one row an epoch, so that `pd.read_pickle` of pandas 2 and 3 reads it."""
     table = pd.DataFrame(results)
+    table.columns = pd.Index(results, dtype=object)  # pandas 3 has text of its own kind
     write_file(path, lambda beside: table.to_pickle(beside.absolute()))
 
 
