@@ -8,7 +8,8 @@ import time
 import filelock
 import pytest
 
-from going_modular.system import files
+from going_modular.system import cores, files
+from going_modular.system.cores import usable_cores
 from going_modular.system.files import LOCK, holding
 
 
@@ -56,3 +57,31 @@ def test_where_files_cannot_be_locked_work_goes_on(number, tmp_path, monkeypatch
     monkeypatch.setattr(files.FileLock, "_acquire", refuse)
     with holding(tmp_path), holding(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("limit", "count"),
+    [
+        ("max 100000\n", 8),
+        ("200000 100000\n", 2),
+        ("150000 100000\n", 2),
+        ("5000 100000\n", 1),
+        ("1600000 100000\n", 8),
+        ("strange", 8),
+        (None, 8),
+    ],
+)
+@pytest.mark.parametrize("python", ["3.11", "3.13", "elsewhere"])
+def test_cores_are_those_that_the_process_may_use(
+    python, limit, count, tmp_path, monkeypatch
+):
+    if limit is not None:
+        (tmp_path / "cpu.max").write_text(limit, encoding="utf-8")
+    monkeypatch.setattr(cores, "LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8 if python == "elsewhere" else 64)
+    for name, since in (("sched_getaffinity", "3.11"), ("process_cpu_count", "3.13")):
+        monkeypatch.delattr(os, name, raising=False)
+        if python == since:
+            value = set(range(8)) if name == "sched_getaffinity" else 8
+            monkeypatch.setattr(os, name, lambda *_, v=value: v, raising=False)
+    assert usable_cores() == count
