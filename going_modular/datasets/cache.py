@@ -48,7 +48,8 @@ def cached_photos(
     try:
         if not notes.exists():  # written last
             write_array(array, shape, decode, notes, missing=notes)
-        bad = {int(i): why for i, why in json.loads(notes.read_text()).items()}
+        about = json.loads(notes.read_text(encoding="utf-8"))
+        bad = {int(i): why for i, why in about.items()}
         if not set(bad) <= set(range(len(paths))):
             raise ValueError(f"{notes.name} is about other photos")
         if bad:
@@ -101,6 +102,7 @@ def write_array(
         if missing.exists():
             return
         write_file(path, fill)
-        write_file(notes, lambda beside: beside.write_text(json.dumps(bad)))
+        text = json.dumps(bad)
+        write_file(notes, lambda beside: beside.write_text(text, encoding="utf-8"))
         if bad:
             path.unlink()

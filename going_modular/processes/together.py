@@ -71,7 +71,7 @@ class ManyProcesses(Processes):
 
     def __enter__(self) -> "ManyProcesses":
         if not self.is_first:
-            nowhere = self.stack.enter_context(open(os.devnull, "w"))
+            nowhere = self.stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             self.stack.enter_context(redirect_stdout(nowhere))
         return self
 

@@ -99,7 +99,7 @@ def check_output(folder: Path, overwrite: bool) -> None:
 def is_of_a_run(settings: Path) -> bool:
     """Whether a run wrote this file; then the logs beside it are a run's, too."""
     try:
-        return "learning_rate" in json.loads(settings.read_text())
+        return "learning_rate" in json.loads(settings.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 
@@ -172,6 +172,5 @@ def clear_output(folder: Path) -> None:
 
 
 def write_settings(folder: Path, settings: dict) -> None:
-    write_file(
-        folder / SETTINGS, lambda path: path.write_text(json.dumps(settings, indent=2))
-    )
+    text = json.dumps(settings, indent=2)
+    write_file(folder / SETTINGS, lambda p: p.write_text(text, encoding="utf-8"))

@@ -67,7 +67,7 @@ def write_results(path: Path, results: dict[str, list[float]]) -> None:
 
 
 def write_csv(path: Path, results: dict[str, list[float]]) -> None:
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("epoch", *results))
         rows = zip(*results.values(), strict=True)
@@ -83,11 +83,14 @@ class StepLines:
     def __init__(self, folder: Path, done: int):
         """Begin after `done` steps: later lines are of a run that died."""
         self.path = folder / "steps.jsonl"
-        text = self.path.read_text(errors="replace") if self.path.exists() else ""
-        lines = text.splitlines()
+        lines = []
+        if self.path.exists():
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+            lines = text.splitlines()
         kept = "".join(f"{line}\n" for line in lines if step_of(line) <= done)
-        write_file(self.path, lambda path: path.write_text(kept))
-        self.file = open(self.path, "a", buffering=1)  # as long as the run
+        write_file(self.path, lambda path: path.write_text(kept, encoding="utf-8"))
+        # Open as long as the run.
+        self.file = open(self.path, "a", buffering=1, encoding="utf-8")
 
     def after_step(self, trainer, loss: Tensor) -> None:
         value = loss.item()
