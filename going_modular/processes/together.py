@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from going_modular.data_setup import Batches, random_stream
 from going_modular.errors import InputError
 from going_modular.processes.alone import Processes, world_size
+from going_modular.transformer_encoder import TransformerEncoderBlock
 from going_modular.vit import ViT
 
 __all__ = ["ManyProcesses", "PADDING", "ShardedProcesses", "Shares"]
@@ -222,10 +223,11 @@ class ShardedProcesses(ManyProcesses):
     def place(self, model: nn.Module) -> nn.Module:
         return model  # it goes to the devices in parts
 
-    def wrap(self, model: ViT, optimizer=None) -> ViT:
+    def wrap(self, model: nn.Module, optimizer=None) -> nn.Module:
         mesh = distributed.init_device_mesh(self.device.type, (self.count,))
         before = list(model.parameters())
-        for module in (*model.encoder.blocks, model):  # parts come together by blocks
+        blocks = [m for m in model.modules() if isinstance(m, TransformerEncoderBlock)]
+        for module in (*blocks, model):  # a block's parts come together to compute
             fully_shard(module, mesh=mesh, reshard_after_forward=True)
         now = dict(zip(before, model.parameters(), strict=True))
         for group in optimizer.param_groups if optimizer else ():
