@@ -226,8 +226,10 @@ class ShardedProcesses(ManyProcesses):
     def wrap(self, model: nn.Module, optimizer=None) -> nn.Module:
         mesh = distributed.init_device_mesh(self.device.type, (self.count,))
         before = list(model.parameters())
-        blocks = [m for m in model.modules() if isinstance(m, TransformerEncoderBlock)]
-        for module in (*blocks, model):  # a block's parts come together to compute
+        # Their parts come together just before they compute, the blocks' within the
+        # model's, which may be called through a wrapper or by itself.
+        kinds = ViT | TransformerEncoderBlock
+        for module in reversed([m for m in model.modules() if isinstance(m, kinds)]):
             fully_shard(module, mesh=mesh, reshard_after_forward=True)
         now = dict(zip(before, model.parameters(), strict=True))
         for group in optimizer.param_groups if optimizer else ():
