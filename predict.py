@@ -177,7 +177,7 @@ def write_outputs(
     text = json.dumps(results, indent=2) + "\n"  # ASCII, whatever the names
     files = {args.output: lambda path: figure.savefig(path, dpi=150)}
     if args.json is not None:
-        files[args.json] = lambda path: path.write_text(text)
+        files[args.json] = lambda path: path.write_text(text, encoding="utf-8")
     write_files(files)
 
 

@@ -31,10 +31,10 @@ from going_modular.optimization import build_optimizer
 from going_modular.processes.alone import Processes
 from going_modular.training.presets import PHOTOS, PRESETS, SMOKE
 from going_modular.training.resuming import (
-    at_its_place,
     check_same_settings,
-    fits,
+    follow_moved_data,
     read_unfinished,
+    refusing_foreign_checkpoint,
 )
 from going_modular.training.run import Parts, complete_run
 from going_modular.training.run_folder import claim_output
@@ -80,11 +80,11 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
         return Plan.from_settings({**preset, **given}), None
     expected = ("data", *MODEL_FIELDS, *TRAINING_FIELDS)
     checkpoint = read_unfinished(args.output, expected)
-    saved = at_its_place(checkpoint["settings"], given, SOURCES)
+    saved = follow_moved_data(checkpoint["settings"], given, SOURCES)
     if "variant" in given:
         given = {**sizes_of(given.pop("variant"), saved["image_size"]), **given}
     check_same_settings(saved, given)
-    with fits(args.output):
+    with refusing_foreign_checkpoint(args.output):
         return Plan.from_settings(saved), checkpoint
 
 

@@ -26,10 +26,10 @@ from going_modular.errors import InputError
 from going_modular.pretrained import load_pretrained
 from going_modular.processes.alone import Processes
 from going_modular.training.resuming import (
-    at_its_place,
     check_same_settings,
-    fits,
+    follow_moved_data,
     read_unfinished,
+    refusing_foreign_checkpoint,
 )
 from going_modular.training.run import complete_run
 from going_modular.training.run_folder import claim_output
@@ -82,9 +82,9 @@ def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
         given = {**SMOKE, **given}
     if args.resume:
         checkpoint = read_unfinished(args.output, names)
-        saved = at_its_place(checkpoint["settings"], given, SOURCES)
+        saved = follow_moved_data(checkpoint["settings"], given, SOURCES)
         check_same_settings(saved, given)
-        with fits(args.output):
+        with refusing_foreign_checkpoint(args.output):
             return TransferPlan.from_settings(saved), checkpoint
     data = given.setdefault("data", "digits")
     mode = given.setdefault("mode", "full")

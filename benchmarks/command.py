@@ -78,10 +78,10 @@ def check_picture(path: Path | None) -> None:
 def is_result(path: Path) -> bool:
     """Whether a benchmark wrote this file; there it may write again."""
     try:
-        return "processor" in json.loads(path.read_text())
+        return "processor" in json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError):
         return False
 
 
 def write_json(path: Path, figures: dict) -> None:
-    path.write_text(json.dumps(figures, indent=1) + "\n")
+    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

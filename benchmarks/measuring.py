@@ -156,7 +156,8 @@ def peak_memory(call: Callable, device: torch.device) -> float | None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)  # give back what earlier calls have freed
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    begin_anew = "5"  # the peak does
+    Path("/proc/self/clear_refs").write_text(begin_anew, encoding="utf-8")
     before = resident("VmRSS")
     call()
     return resident("VmHWM") - before
@@ -164,7 +165,7 @@ def peak_memory(call: Callable, device: torch.device) -> float | None:
 
 def resident(name: str) -> float:
     """VmRSS: memory of this process now; VmHWM: its peak. In MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     (line,) = [line for line in lines if line.startswith(name)]
     return int(line.split()[1]) / 1024
 

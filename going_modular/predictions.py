@@ -167,7 +167,7 @@ def read_batch(
         try:
             return read_photo(path, size)
         except Exception as error:  # damaged files raise many kinds
-            bad[path] = reason(error)
+            bad[path] = why_unreadable(error)
             return None
 
     images = decode_all(paths, size, read)  # (B, 3, size, size)
@@ -182,7 +182,7 @@ def read_batch(
     return good, fit_images(images, config) if good else images
 
 
-def reason(error: Exception) -> str:
+def why_unreadable(error: Exception) -> str:
     """Why a photo could not be read, in a few words without its path."""
     if isinstance(error, UnidentifiedImageError):
         return "of no known format"

@@ -53,7 +53,8 @@ def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int]
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        lines = info.read_text(encoding="utf-8").splitlines()
+        names = [line for line in lines if line.startswith("model name")]
         model = names[0].split(":")[1].strip() if names else model
     device = torch.device(device)
     gpu = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""

@@ -21,6 +21,7 @@ from exactness import check_same
 from tqdm import tqdm
 
 from going_modular.checkpoint import read_checkpoint
+from going_modular.system.files import LOCK
 from going_modular.training.run_folder import CHECKPOINT
 
 __all__ = [
@@ -189,6 +190,7 @@ def check_equal(folder: Path, whole: Path, names=COMPARED) -> None:
         else:
             assert ours.read_bytes() == theirs.read_bytes(), f"{name} differs"
     check_tidy(folder)
+    assert not (folder / LOCK).exists()
 
 
 def all_but_times(path: Path) -> dict:
@@ -200,8 +202,7 @@ def all_but_times(path: Path) -> dict:
 
 def check_tidy(folder: Path) -> None:
     """Assert that no half-written file is left."""
-    left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
-    assert left == []
+    assert list(folder.glob(".*.writing*")) == []
 
 
 def count_operations(folder: Path, notes: Path, kill_at: int) -> None:

@@ -720,9 +720,8 @@ def test_the_averaged_weights_are_those_that_are_kept(whole):
 def test_logs_hold_each_epoch_and_each_step_once(whole):
     history = pd.read_csv(whole / "history.csv")
     assert history.pop("epoch").tolist() == [1, 2]
-    pd.testing.assert_frame_equal(
-        history, pd.read_pickle(whole / "results.pkl"), check_exact=True
-    )
+    results = pd.read_pickle(whole / "results.pkl")
+    assert history.to_dict("list") == results.to_dict("list")
     steps = pd.read_json(whole / "steps.jsonl", lines=True)
     assert steps["step"].tolist() == list(range(1, STEPS + 1))
     assert steps["epoch"].tolist() == [1] * 15 + [2] * 15

@@ -1,6 +1,8 @@
 """Weights of each library give that library's own numbers, here and back again."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +24,8 @@ from peers import (
     transformers_config,
     transformers_vit,
 )
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from timm.layers import resample_abs_pos_embed
 from torchvision.models.vision_transformer import interpolate_embeddings
 from transformers import ViTForImageClassification
@@ -725,3 +728,54 @@ def test_expected_shapes_are_those_of_the_built_model(changes):
     config = toy_config(**changes)
     built = {name: tuple(w.shape) for name, w in ViT(config).state_dict().items()}
     assert expected_shapes(config) == built
+
+
+@pytest.mark.parametrize("number", ["999999999999", "9" * 5000])
+def test_a_block_of_an_absurd_number_gets_one_line(number):
+    """At once: no names are made up for the blocks before it."""
+    key = f"blocks.{number}.norm1.weight"
+    state = {**timm_vit(WIDE).state_dict(), key: torch.ones(44)}
+    with pytest.raises(InputError, match=r"without a place blocks\.999") as caught:
+        read_pretrained(state)
+    assert "\n" not in str(caught.value)
+
+
+EXPECTED = """
+import sys
+from going_modular.teaching.toy import toy_config
+from going_modular.weights.sizes import expected_shapes
+before = len(sys.modules)
+assert expected_shapes(toy_config())
+print(len(sys.modules) - before)
+"""
+
+
+def test_expected_shapes_take_no_memory_and_no_seconds_of_importing():
+    config = toy_config(embedding_dim=2**20, num_heads=4)  # 4 TB a matrix
+    assert expected_shapes(config)["head.weight"] == (config.num_classes, 2**20)
+    said = subprocess.run(
+        [sys.executable, "-c", EXPECTED], capture_output=True, text=True, check=True
+    )
+    assert int(said.stdout) < 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"depth": 10**15}, "the weights lack most of 1,000,000,000,000,000 blocks"),
+        ({"mlp_size": 2**62}, "no tensor is as large as .* overflowed"),
+        ({"num_classes": 10**30}, "no tensor is as large as .*Overflow"),
+    ],
+)
+def test_notes_of_an_absurd_model_get_one_line(changes, said, tmp_path):
+    """At once: no such model is built."""
+    path = tmp_path / "model.safetensors"
+    config = toy_config()
+    save_model(path, ViT(config), tuple("abcdefghij"))
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["vit"])
+    about["config"] |= changes
+    save_file(load_file(path), path, metadata={"vit": json.dumps(about)})
+    with pytest.raises(InputError, match=said) as caught:
+        read_pretrained(path)
+    assert "\n" not in str(caught.value)

@@ -18,12 +18,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
+from accelerate import PartialState
 
 if os.name != "posix":
     pytest.skip("needs signals", allow_module_level=True)
@@ -537,11 +539,14 @@ def test_turns_are_taken_one_after_the_other_and_all_leave_together():
 
     class Played(ManyProcesses):
         def __init__(self, rank: int):
-            self.rank = rank
-            self.accelerator = SimpleNamespace(local_process_index=rank % 3)
-
-        def wait(self) -> None:
-            barrier.wait(10)
+            self.accelerator = state = SimpleNamespace(
+                wait_for_everyone=lambda: barrier.wait(10),
+                is_main_process=rank == 0,
+                is_local_main_process=rank % 3 == 0,
+            )
+            state._goes_first = partial(PartialState._goes_first, state)
+            for name in ("main_process_first", "local_main_process_first"):
+                setattr(state, name, partial(getattr(PartialState, name), state))
 
     def play(rank: int) -> None:
         with Played(rank).in_turns():

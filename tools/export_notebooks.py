@@ -36,7 +36,7 @@ def seed_second_modules(notebook: Path) -> None:
         if notebook.stem == owner:
             header = f"{MARK} File to edit: ../notebooks/{owner}.ipynb."
             seed = f'"""{docstring}"""\n\n{header}\n\n__all__ = []\n'
-            (PACKAGE / f"{name}.py").write_text(seed)
+            (PACKAGE / f"{name}.py").write_text(seed, encoding="utf-8")
 
 
 def end_second_modules(notebook: Path) -> None:
@@ -44,7 +44,9 @@ def end_second_modules(notebook: Path) -> None:
     for name, (owner, _) in SECOND_MODULES.items():
         if notebook.stem == owner:
             path = PACKAGE / f"{name}.py"
-            path.write_text(path.read_text().rstrip() + "\n")
+            path.write_text(
+                path.read_text(encoding="utf-8").rstrip() + "\n", encoding="utf-8"
+            )
 
 
 def main() -> None:
@@ -52,7 +54,7 @@ def main() -> None:
     if not chosen:
         chosen = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
         for module in PACKAGE.glob("*.py"):
-            if MARK in module.read_text():
+            if MARK in module.read_text(encoding="utf-8"):
                 module.unlink()
     for notebook in chosen:
         seed_second_modules(notebook)

@@ -91,7 +91,7 @@ def main() -> int:
         checksum=hashlib.sha256(file.read_bytes()).hexdigest(),
         **describe_machine(),
     )
-    (FOLDER / "README.md").write_text(card)
+    (FOLDER / "README.md").write_text(card, encoding="utf-8")
     print(f"{file.name}: {file.stat().st_size / 1e6:.2f} MB, {100 * accuracy:.2f} %")
     return 0
 

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from going_modular.errors import InputError
-from going_modular.system.files import write_file
-from going_modular.system.locks import lock
+from going_modular.system.files import holding, write_file
 
 __all__ = ["cached_photos"]
 
@@ -49,7 +48,8 @@ def cached_photos(
     try:
         if not notes.exists():  # written last
             write_array(array, shape, decode, notes, missing=notes)
-        bad = {int(i): why for i, why in json.loads(notes.read_text()).items()}
+        about = json.loads(notes.read_text(encoding="utf-8"))
+        bad = {int(i): why for i, why in about.items()}
         if not set(bad) <= set(range(len(paths))):
             raise ValueError(f"{notes.name} is about other photos")
         if bad:
@@ -98,10 +98,11 @@ def write_array(
 
     bad: dict[int, str] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with lock(path.parent, wait=True):
+    with holding(path.parent, wait=True):
         if missing.exists():
             return
         write_file(path, fill)
-        write_file(notes, lambda beside: beside.write_text(json.dumps(bad)))
+        text = json.dumps(bad)
+        write_file(notes, lambda beside: beside.write_text(text, encoding="utf-8"))
         if bad:
             path.unlink()

@@ -1,6 +1,5 @@
 """From the files of photos to squares of bytes, on all cores."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from going_modular.data_setup import square_tensor
 from going_modular.errors import InputError
+from going_modular.system.cores import usable_cores
 
 __all__ = [
     "MOST_BYTES",
@@ -69,7 +69,7 @@ def decode_into(
         except Exception as error:  # damaged files raise many kinds
             bad[place] = str(error)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         list(pool.map(fill, range(len(items))))
     return bad
 
@@ -79,7 +79,7 @@ def decode_all(
 ) -> Tensor:
     """Decode images on all cores; those for which `decode` gives None are left out."""
     check_memory(len(items), image_size)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         images = [image for image in pool.map(decode, items) if image is not None]
     if not images:
         return torch.empty(0, 3, image_size, image_size, dtype=torch.uint8)

@@ -89,12 +89,13 @@ def page(exploration: Exploration) -> str:
 def write_page(path: Path, exploration: Exploration) -> None:
     """Write the page as a file, whole or not at all."""
     text = page(exploration)
-    write_file(path, lambda beside: beside.write_text(text, "utf-8", newline="\n"))
+    write_file(path, lambda p: p.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def read_part(name: str) -> str:
     """The explorer's script or style, which stand beside this module."""
-    return files("going_modular.explorer").joinpath(name).read_text("utf-8")
+    file = files("going_modular.explorer") / name
+    return file.read_text(encoding="utf-8")
 
 
 def fingerprint(text: str) -> str:

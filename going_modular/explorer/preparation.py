@@ -19,7 +19,7 @@ from going_modular.datasets.fitting import fit_images
 from going_modular.errors import InputError
 from going_modular.explorer.data import check_head
 from going_modular.inspection.capture import check_layer
-from going_modular.predictions import reason
+from going_modular.predictions import why_unreadable
 from going_modular.vit import make_head
 from going_modular.weights.conversion import resize_positions
 from going_modular.weights.reading import Pretrained
@@ -61,7 +61,7 @@ def read_image(path: Path, config: ViTConfig, whole: bool = False) -> Tensor:
             x = read_photo(path, max(config.image_shape))  # (3, side, side)
     except Exception as error:  # damaged files raise many kinds
         raise InputError(
-            f"{path} is no readable image ({reason(error)}): give another photo"
+            f"{path} is no readable image ({why_unreadable(error)}): give another photo"
         ) from None
     check_size(path, size, config.patch_size, whole)
     if whole:

@@ -57,7 +57,7 @@ class Processes:
         """
         yield
 
-    def agree(self, choice):
+    def first_process_choice(self, choice):
         """What the first process has chosen."""
         return choice
 

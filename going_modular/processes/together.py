@@ -14,7 +14,6 @@ from datetime import timedelta
 import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -25,13 +24,7 @@ from going_modular.processes.alone import Processes, world_size
 from going_modular.transformer_encoder import TransformerEncoderBlock
 from going_modular.vit import ViT
 
-__all__ = [
-    "ManyProcesses",
-    "ShardedProcesses",
-    "shard",
-    "spread",
-    "whole",
-]
+__all__ = ["ManyProcesses", "ShardedProcesses"]
 
 PATIENCE = timedelta(days=1)  # for one process that loads data or saves
 
@@ -52,11 +45,15 @@ class ManyProcesses(Processes):
         kind = device_kind(device)
         try:
             from accelerate import Accelerator, DistributedDataParallelKwargs
+            from accelerate.utils import InitProcessGroupKwargs
         except ImportError:
             raise InputError(
                 "several processes need accelerate: pip install accelerate"
             ) from None
-        options = [DistributedDataParallelKwargs(gradient_as_bucket_view=True)]
+        options = [
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+            InitProcessGroupKwargs(timeout=PATIENCE),
+        ]
         self.accelerator = Accelerator(
             cpu=kind == "cpu", mixed_precision="no", kwargs_handlers=options
         )
@@ -64,7 +61,8 @@ class ManyProcesses(Processes):
         self.count = self.accelerator.num_processes
         assert self.count == world_size(), "each would train alone"
         super().__init__("cpu" if kind == "cpu" else self.accelerator.device)
-        # Beside the gradients' way: on CPUs, so that no GPU has to be waited for.
+        # accelerate's triggers wait for the GPU at each step and do not tell which
+        # signal came. This goes beside the gradients' way, from CPU to CPU.
         self.quiet = distributed.new_group(backend="gloo", timeout=PATIENCE)
         self.asked = None
         self.stack = ExitStack()
@@ -74,7 +72,7 @@ class ManyProcesses(Processes):
 
     def __enter__(self) -> "ManyProcesses":
         if not self.is_first:
-            nowhere = self.stack.enter_context(open(os.devnull, "w"))
+            nowhere = self.stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             self.stack.enter_context(redirect_stdout(nowhere))
         return self
 
@@ -85,21 +83,19 @@ class ManyProcesses(Processes):
             self.accelerator.end_training()
 
     def wait(self) -> None:
-        distributed.barrier(group=self.quiet)
+        self.accelerator.wait_for_everyone()
 
     @contextmanager
     def in_turns(self) -> Iterator[None]:
-        turn = 2 if self.accelerator.local_process_index else min(self.rank, 1)
-        for _ in range(turn):
-            self.wait()
-        yield
-        for _ in range(turn, 3):  # and all leave together
-            self.wait()
+        all_machines = self.accelerator.main_process_first()
+        with all_machines, self.accelerator.local_main_process_first():
+            yield
+        self.wait()  # all leave together
 
-    def agree(self, choice):
-        choices = [choice]
-        distributed.broadcast_object_list(choices, group=self.quiet)
-        return choices[0]
+    def first_process_choice(self, choice):
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([choice])[0]
 
     def share(self, batches: FastBatches) -> FastBatches:
         return replace(batches, rank=self.rank, count=self.count)
@@ -175,7 +171,10 @@ def device_kind(name: str) -> str:
 
 
 class ShardedProcesses(ManyProcesses):
-    """Several processes, each with a part of every parameter."""
+    """Several processes, each with a part of every parameter: PyTorch's FSDP2.
+
+    It is called directly, since accelerate's plugin for it leaves CPUs alone.
+    """
 
     sharded = True
 
@@ -187,17 +186,45 @@ class ShardedProcesses(ManyProcesses):
 
     def wrap(self, model: nn.Module, optimizer=None) -> nn.Module:
         mesh = distributed.init_device_mesh(self.device.type, (self.count,))
-        shard(model, mesh, optimizer)
+        before = list(model.parameters())
+        # Their parts come together just before they compute, the blocks' within the
+        # model's, which may be called through a wrapper or by itself.
+        kinds = ViT | TransformerEncoderBlock
+        for module in reversed([m for m in model.modules() if isinstance(m, kinds)]):
+            fully_shard(module, mesh=mesh, reshard_after_forward=True)
+        now = dict(zip(before, model.parameters(), strict=True))
+        for group in optimizer.param_groups if optimizer else ():
+            group["params"] = [now[parameter] for parameter in group["params"]]
+            if isinstance(optimizer, torch.optim.SGD):
+                group["fused"] = False  # that kernel takes no parts of parameters
         return model
 
     def skip_sync(self, model: nn.Module):
         return nullcontext()  # gradients are summed at once: whole, they take memory
 
-    def whole(self, state: dict) -> dict:
-        return whole(state, self.is_first)
+    def whole(self, state):
+        if isinstance(state, dict):
+            return {name: self.whole(value) for name, value in state.items()}
+        if not isinstance(state, DTensor):
+            return state
+        tensor = state.full_tensor()  # all processes must take part
+        return tensor.cpu() if self.is_first else None
 
     def spread(self, part, state: dict) -> dict:
-        return spread(part, state)
+        if isinstance(part, nn.Module):
+            own = part.state_dict()
+            return {name: share_out_like(own[name], w) for name, w in state.items()}
+        if not isinstance(part, torch.optim.Optimizer):
+            return state
+        groups = zip(state["param_groups"], part.param_groups, strict=True)
+        parameters = [p for group in part.param_groups for p in group["params"]]
+        return {
+            "state": {
+                i: {k: share_out_like(parameters[i], w) for k, w in own.items()}
+                for i, own in state["state"].items()
+            },
+            "param_groups": [{**saved, "fused": own["fused"]} for saved, own in groups],
+        }
 
     def whole_model(self, model: ViT) -> ViT | None:
         state = self.whole(model.state_dict())
@@ -208,67 +235,7 @@ class ShardedProcesses(ManyProcesses):
         return copy
 
 
-def shard(
-    model: nn.Module, mesh: DeviceMesh, optimizer: torch.optim.Optimizer | None = None
-) -> None:
-    """Leave each process a part of every parameter, in place.
-
-    A block's parameters come together just before it computes, and are parted again
-    right after.
-
-    Args:
-        model: The same on all processes; it may be on the CPU, and ends on the mesh's
-            devices.
-        mesh: The processes.
-        optimizer: Of the model's parameters, before its first step; it goes on with
-            the parts.
-    """
-    before = list(model.parameters())
-    blocks = [m for m in model.modules() if isinstance(m, TransformerEncoderBlock)]
-    for module in (*blocks, model):
-        fully_shard(module, mesh=mesh, reshard_after_forward=True)
-    if optimizer is not None:
-        now = dict(zip(before, model.parameters(), strict=True))
-        for group in optimizer.param_groups:
-            group["params"] = [now[parameter] for parameter in group["params"]]
-            if isinstance(optimizer, torch.optim.SGD):
-                group["fused"] = False  # that kernel takes no parts of parameters
-
-
-def whole(state, keep: bool = True):
-    """A nested state with all its tensors whole, on the CPU.
-
-    All processes must call it. Those that do not `keep` get None for each tensor that
-    was shared out.
-    """
-    if isinstance(state, DTensor):
-        tensor = state.full_tensor()
-        return tensor.cpu() if keep else None
-    if isinstance(state, dict):
-        return {key: whole(value, keep) for key, value in state.items()}
-    return state
-
-
-def spread(part, state: dict) -> dict:
-    """A whole state as a sharded model, or its optimiser, can load it."""
-    if isinstance(part, nn.Module):
-        own = part.state_dict()
-        return {name: spread_like(own[name], value) for name, value in state.items()}
-    if isinstance(part, torch.optim.Optimizer):
-        parameters = [p for group in part.param_groups for p in group["params"]]
-        of_each = {
-            i: {name: spread_like(parameters[i], value) for name, value in own.items()}
-            for i, own in state["state"].items()
-        }
-        groups = [
-            {**saved, "fused": own["fused"]}
-            for saved, own in zip(state["param_groups"], part.param_groups, strict=True)
-        ]
-        return {**state, "state": of_each, "param_groups": groups}
-    return state
-
-
-def spread_like(example: Tensor, value):
+def share_out_like(example: Tensor, value):
     """Share a tensor out as another of its shape is."""
     if not isinstance(example, DTensor) or not isinstance(value, Tensor):
         return value

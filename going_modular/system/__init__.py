@@ -1,4 +1,4 @@
-"""Files, signals and text, as the operating system has them.
+"""Files, signals, cores and text, as the operating system has them.
 
 Read first: `files`.
 """

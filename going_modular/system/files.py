@@ -3,16 +3,27 @@
 import errno
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from PIL import Image
 from safetensors import SafetensorError
 
 from going_modular.errors import InputError
 
-__all__ = ["cannot_write", "check_file", "is_drawn", "write_file", "write_files"]
+__all__ = [
+    "LOCK",
+    "cannot_write",
+    "check_file",
+    "holding",
+    "is_drawn",
+    "write_file",
+    "write_files",
+]
+
+LOCK = ".lock"  # in a folder that is held; what a killed run leaves of it locks nothing
 
 
 def check_file(flag: str, path: Path, taken: set[Path], overwrite: bool) -> None:
@@ -115,6 +126,37 @@ def cannot_write(path: Path, error: Exception) -> OSError:
     lines = str(reason).splitlines() or [type(reason).__name__]
     why = getattr(reason, "strerror", None) or lines[0]
     return OSError(f"cannot write {path} ({why})")
+
+
+@contextmanager
+def holding(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other runs out of a folder. However a run ends, the system lets go of it.
+
+    Where files cannot be locked, it does nothing.
+
+    Args:
+        folder: Must be there.
+        wait: Wait for another run that holds it.
+
+    Raises:
+        filelock.Timeout: Another run holds it, and `wait` is off.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(folder / LOCK, timeout=-1 if wait else 0))
+        except Timeout:
+            raise
+        except OSError:  # no locks here
+            pass
+        else:
+            stack.callback(remove_lock, folder)
+        yield
+
+
+def remove_lock(folder: Path) -> None:
+    """Leave no file behind; others that wait for this one notice that it has gone."""
+    with suppress(OSError):  # as on Windows, where the library removes it
+        (folder / LOCK).unlink()
 
 
 def sync_folder(folder: Path) -> None:

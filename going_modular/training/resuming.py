@@ -11,12 +11,12 @@ from going_modular.errors import InputError
 from going_modular.training.run_folder import CHECKPOINT, holds_finished_run
 
 __all__ = [
-    "at_its_place",
+    "follow_moved_data",
     "check_same_data",
     "check_same_settings",
     "compare_machines",
     "describe_data",
-    "fits",
+    "refusing_foreign_checkpoint",
     "read_unfinished",
 ]
 
@@ -37,7 +37,7 @@ def read_unfinished(folder: Path | None, settings: Collection[str]) -> dict:
     if holds_finished_run(folder):
         raise InputError(f"{folder} holds a finished run: there is nothing to resume")
     checkpoint = load_checkpoint(folder / CHECKPOINT)
-    with fits(folder):
+    with refusing_foreign_checkpoint(folder):
         saved, *_ = [checkpoint[k] for k in ("settings", "trainer", "data", "machine")]
         if set(saved) != set(settings):
             raise KeyError("settings")
@@ -45,7 +45,7 @@ def read_unfinished(folder: Path | None, settings: Collection[str]) -> dict:
 
 
 @contextmanager
-def fits(folder: Path) -> Iterator[None]:
+def refusing_foreign_checkpoint(folder: Path) -> Iterator[None]:
     """A context that takes up a checkpoint whose contents may be of any kind.
 
     Raises:
@@ -62,7 +62,7 @@ def fits(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def at_its_place(settings: dict, given: Mapping, names: Collection[str]) -> dict:
+def follow_moved_data(settings: dict, given: Mapping, names: Collection[str]) -> dict:
     """Settings whose folder of photos is where a flag now says; it may have moved.
 
     Args:

@@ -25,7 +25,7 @@ from going_modular.training.resuming import (
     check_same_data,
     compare_machines,
     describe_data,
-    fits,
+    refusing_foreign_checkpoint,
 )
 from going_modular.training.run_folder import (
     CHECKPOINT,
@@ -104,7 +104,7 @@ def complete_run(
     )
     steps = plan.training.epochs * len(parts.train_batches)
     training = choose_computation(plan.training, processes.device, steps)
-    plan = replace(plan, training=processes.agree(training))
+    plan = replace(plan, training=processes.first_process_choice(training))
     print_table(output=output, device=processes, **plan.settings())
     if note:
         print(f"\n{note}\n")
@@ -168,7 +168,7 @@ def train_with_checkpoints(
     machine["processes"] = f"{processes.count}{sharded}"
     kept["machine"] = {name: str(value) for name, value in machine.items()}
     if checkpoint is not None:
-        with fits(output):
+        with refusing_foreign_checkpoint(output):
             check_same_data(output, checkpoint["data"], kept["data"])
             compare_machines(checkpoint["machine"], kept["machine"])
             trainer.load_state_dict(checkpoint["trainer"])

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from filelock import Timeout
+
 from going_modular.checkpoint import previous
 from going_modular.datasets.sources import SOURCES
 from going_modular.errors import InputError
 from going_modular.processes.alone import ALONE, Processes
-from going_modular.system.files import write_file
-from going_modular.system.locks import lock
+from going_modular.system.files import holding, write_file
 
 __all__ = [
     "claim_output",
@@ -126,7 +127,7 @@ def check_output(folder: Path, overwrite: bool) -> None:
 def is_of_a_run(settings: Path) -> bool:
     """Whether a run wrote this file; then the logs beside it are a run's, too."""
     try:
-        return "learning_rate" in json.loads(settings.read_text())
+        return "learning_rate" in json.loads(settings.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 
@@ -181,8 +182,8 @@ def hold_output(
         ) from None
     with ExitStack() as stack:
         try:
-            stack.enter_context(lock(folder))
-        except BlockingIOError:
+            stack.enter_context(holding(folder))
+        except Timeout:
             raise InputError(
                 f"another run is writing to {folder}: wait for it, or choose another "
                 "--output"
@@ -199,6 +200,5 @@ def clear_output(folder: Path) -> None:
 
 
 def write_settings(folder: Path, settings: dict) -> None:
-    write_file(
-        folder / SETTINGS, lambda path: path.write_text(json.dumps(settings, indent=2))
-    )
+    text = json.dumps(settings, indent=2)
+    write_file(folder / SETTINGS, lambda p: p.write_text(text, encoding="utf-8"))

@@ -60,13 +60,14 @@ class EpochFiles:
 
 
 def write_results(path: Path, results: dict[str, list[float]]) -> None:
-    """Write one row an epoch, so that `pd.read_pickle` reads it back."""
+    """Write one row an epoch, so that `pd.read_pickle` of pandas 2 and 3 reads it."""
     table = pd.DataFrame(results)
+    table.columns = pd.Index(results, dtype=object)  # pandas 3 has text of its own kind
     write_file(path, lambda beside: table.to_pickle(beside.absolute()))
 
 
 def write_csv(path: Path, results: dict[str, list[float]]) -> None:
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("epoch", *results))
         rows = zip(*results.values(), strict=True)
@@ -82,11 +83,14 @@ class StepLines:
     def __init__(self, folder: Path, done: int):
         """Begin after `done` steps: later lines are of a run that died."""
         self.path = folder / "steps.jsonl"
-        text = self.path.read_text(errors="replace") if self.path.exists() else ""
-        lines = text.splitlines()
+        lines = []
+        if self.path.exists():
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+            lines = text.splitlines()
         kept = "".join(f"{line}\n" for line in lines if step_of(line) <= done)
-        write_file(self.path, lambda path: path.write_text(kept))
-        self.file = open(self.path, "a", buffering=1)  # as long as the run
+        write_file(self.path, lambda path: path.write_text(kept, encoding="utf-8"))
+        # Open as long as the run.
+        self.file = open(self.path, "a", buffering=1, encoding="utf-8")
 
     def after_step(self, trainer, loss: Tensor) -> None:
         value = loss.item()

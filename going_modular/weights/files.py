@@ -123,7 +123,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict]:
         file = folder / f"{name}.json"
         if file.exists():
             try:
-                about[key] = json.loads(file.read_text())
+                about[key] = json.loads(file.read_text(encoding="utf-8"))
             except ValueError as error:
                 raise InputError(f"{file} is no JSON file ({error})") from None
             if not isinstance(about[key], dict):

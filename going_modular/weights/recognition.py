@@ -89,12 +89,11 @@ def take_out_extras(state: dict[str, Tensor | None]) -> dict[str, str]:
 
 
 def count_blocks(keys: Collection[str], form: Format) -> int:
-    """One more than the greatest number of a block."""
+    """How many blocks are there, whatever their numbers: a file may name any."""
     name = form.names["encoder.blocks.#.msa_block.layer_norm.*"]
     before, after = name.split("#")
     number = re.compile(re.escape(before) + r"(\d+)" + re.escape(after[0]))
-    found = [int(match.group(1)) for key in keys if (match := number.match(key))]
-    return max(found, default=-1) + 1
+    return len({match.group(1) for key in keys if (match := number.match(key))})
 
 
 def recognise(keys: Collection[str]) -> tuple[Format, int]:

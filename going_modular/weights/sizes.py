@@ -5,10 +5,13 @@ from collections import Counter
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from going_modular.config import VARIANTS, ViTConfig
 from going_modular.errors import InputError
+from going_modular.vit import ViT
+from going_modular.weights.files import first_line
 from going_modular.weights.formats import FORMATS, IMAGENET, Format
 
 __all__ = [
@@ -168,40 +171,39 @@ def usual_heads(width: int) -> int:
     )
 
 
+class NoStartValues(TorchFunctionMode):
+    """Leaves out normal numbers and their scale, and with them seconds of importing.
+
+    For tensors on the meta device torch computes these by 900 modules of its own.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is torch.randn:
+            return torch.empty(*args, **kwargs)
+        if function in (nn.init.normal_, Tensor.mul):
+            return kwargs.get("tensor", *args[:1])
+        return function(*args, **kwargs)
+
+
 def expected_shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of a model's tensors by their names, without building it."""
-    D, F, T = config.embedding_dim, config.mlp_size, config.num_tokens
-    hidden = config.representation_size
-    layers = {  # (out, in) of each linear layer, (D,) of each LayerNorm
-        "patch_embedding.projection": (D, config.patch_dim),
-        "layer_norm": (D,),
-    }
-    for block in range(config.depth):
-        layers |= {
-            f"encoder.blocks.{block}.msa_block.layer_norm": (D,),
-            f"encoder.blocks.{block}.msa_block.msa.qkv": (3 * D, D),
-            f"encoder.blocks.{block}.msa_block.msa.out": (D, D),
-            f"encoder.blocks.{block}.mlp_block.layer_norm": (D,),
-            f"encoder.blocks.{block}.mlp_block.mlp.linear_1": (F, D),
-            f"encoder.blocks.{block}.mlp_block.mlp.linear_2": (D, F),
-        }
-    if hidden is None:
-        layers["head"] = (config.num_classes, D)
-    else:
-        layers |= {"head.0": (hidden, D), "head.2": (config.num_classes, hidden)}
-    shapes = {
-        "patch_embedding.class_token": (1, 1, D),
-        "patch_embedding.position_embedding": (1, T, D),
-    }
-    for name, shape in layers.items():
-        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-    return shapes
+    """Shapes of a model's tensors by their names, from one that takes no memory."""
+    try:
+        with torch.device("meta"), NoStartValues():
+            model = ViT(config)
+    except (OverflowError, RuntimeError, TypeError) as error:  # more than 2^63 bytes
+        raise InputError(
+            f"no tensor is as large as the model's sizes say ({first_line(error)})"
+        ) from None
+    return {name: tuple(w.shape) for name, w in model.state_dict().items()}
 
 
 def check_shapes(
     weights: Mapping[str, Tensor], config: ViTConfig, names: Mapping[str, list[str]]
 ) -> None:
     """Hold all names and shapes against the model's own; only a head may be absent."""
+    if config.depth > len(weights):  # a file may say any depth: build no such model
+        raise InputError(f"the weights lack most of {config.depth:,} blocks")
     expected = expected_shapes(config)
     for ours, tensor in weights.items():
         if ours not in expected:
