@@ -62,8 +62,8 @@ lint: $(READY)  ## Check style, in notebooks too
 	$(VENV)/bin/ruff format --check .
 	$(RUN) tools/check_files.py
 
-lock:  ## Renew the pins (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --output-file requirements.lock --quiet
+lock:  ## Pin what pyproject.toml asks for, with hashes (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes --output-file requirements.lock --quiet
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
