@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-slow train pretrained export notebooks figures lint bench lock clean
+.PHONY: help lab test test-slow test-portable train pretrained export notebooks figures lint bench lock clean
 
 help:  ## Say what each target does
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
@@ -29,6 +29,9 @@ test: $(READY)  ## Run every test and every notebook
 test-slow: $(READY)  ## Run every test in full: 20 kills, more examples (SEED=1: other kills)
 	@echo "Kills at random moments, drawn from SEED=$${SEED:-0}"
 	SLOW=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile $$(grep -l '"SLOW" in' tests/test_*.py)
+
+test-portable: $(READY)  ## Run notebooks and numeric tests as other processors compute
+	$(RUN) tools/test_portable.py
 
 train: $(READY)  ## Train a small ViT on the built-in images
 	$(RUN) train.py

@@ -1,6 +1,7 @@
 """Command-line flags, derived from the settings they fill."""
 
 import argparse
+import inspect
 import os
 import re
 import sys
@@ -83,13 +84,12 @@ def add_flags(parser, settings: type, leave_out: tuple[str, ...] = ()) -> None:
 
     A flag that is not given is None, so that presets can fill it.
     """
+    docs = inspect.cleandoc(settings.__doc__)  # as Python 3.13 stores it already
     for field in fields(settings):
         if field.name in leave_out:
             continue
         assert field.default is not MISSING  # a flag needs a type
-        text = re.search(
-            rf"^ +{field.name}: (.+(?:\n {{12}}.+)*)", settings.__doc__, re.M
-        )
+        text = re.search(rf"^    {field.name}: (.+(?:\n {{8}}.+)*)", docs, re.M)
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
             type=type(field.default),
