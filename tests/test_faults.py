@@ -148,7 +148,7 @@ class Busy:
 
 
 def spoil_model(trainer: Trainer, busy: Busy) -> None:
-    trainer.model.register_forward_hook(busy.fail)
+    trainer.model.head.register_forward_hook(busy.fail)
 
 
 def spoil_gradient(trainer: Trainer, busy: Busy) -> None:

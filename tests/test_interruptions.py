@@ -1026,7 +1026,18 @@ def read_only(tmp_path):
         yield tmp_path, lambda run, on: run.chmod(0o555 if on else 0o755)
         return
     with mounted(tmp_path / "disk", "4m") as disk:
-        yield disk.folder, lambda run, on: disk.remount("ro" if on else "rw")
+        yield disk.folder, lambda run, on: cover(disk.folder, on)
+
+
+def cover(folder: Path, on: bool) -> None:
+    """Lay a read-only view over a disk, or take it away.
+
+    To make the disk itself read-only is refused while a run holds its lock open.
+    """
+    commands = [["mount", "--bind", folder, folder]]
+    commands += [["mount", "-o", "remount,bind,ro", folder]]
+    for command in commands if on else [["umount", folder]]:
+        subprocess.run(command, check=True)
 
 
 @pytest.mark.parametrize("step", [5, 15])

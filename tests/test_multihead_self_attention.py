@@ -49,14 +49,6 @@ def test_attention_agrees_with_a_loop_over_queries_and_keys(heads):
         check_close(output[1, 2, i], sum(w * v[j] for j, w in enumerate(weights)))
 
 
-def test_half_precision_on_a_cpu_takes_the_explicit_path(block, monkeypatch):
-    z = toy_tokens()
-    exact = block.msa(z)
-    monkeypatch.delattr(F, "scaled_dot_product_attention")
-    half = block.bfloat16().msa(z.bfloat16())
-    check_close(half.float(), exact, 0.1)
-
-
 def test_attention_weights_are_shares(heads):
     attention = attention_with_weights(*heads)[1]
     check_shape(attention, 2, 4, 26, 26)

@@ -95,7 +95,7 @@ def test_an_error_that_nobody_foresaw_shows_where_it_is():
 
 
 def test_a_lost_process_is_told_from_an_error_of_ones_own(output, monkeypatch, capsys):
-    monkeypatch.setattr("going_modular.processes.alone.world_size", lambda: 2)
+    monkeypatch.setattr("going_modular.processes.start.world_size", lambda: 2)
     monkeypatch.setattr(
         script_ends, "start_processes", lambda *_: script_ends.Processes()
     )

@@ -33,7 +33,7 @@ def start_processes(device: str = "auto", sharded: bool = False) -> Processes:
         if sharded:
             raise InputError(
                 "--shard shares a model out over several processes: start them with "
-                "torchrun, as README says"
+                "torchrun, as docs/scaling.md says"
             )
         return Processes(choose_device(device))
     for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", *MEETING_PLACE):

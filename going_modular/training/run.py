@@ -11,12 +11,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from going_modular.checkpoint import save_checkpoint, save_model
 from going_modular.data_setup import Batches
-from going_modular.helper_functions import (
-    plot_confusion_matrix,
-    plot_loss_curves,
-    use_style,
-)
 from going_modular.optimization import build_schedule
+from going_modular.plots.results import plot_confusion_matrix, plot_loss_curves
+from going_modular.plots.style import use_style
 from going_modular.processes.alone import ALONE, Processes
 from going_modular.system.files import write_file
 from going_modular.system.text import print_table

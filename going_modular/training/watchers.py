@@ -17,7 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from going_modular.errors import InputError
-from going_modular.helper_functions import plot_loss_curves, use_style
+from going_modular.plots.results import plot_loss_curves
+from going_modular.plots.style import use_style
 from going_modular.system.files import cannot_write, write_file
 
 __all__ = [
