@@ -48,6 +48,7 @@ def run(path: Path) -> None:
         timeout=600,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # a busy machine sends a text in pieces
         resources={"metadata": {"path": str(path.parent)}},
     )
     start = time.perf_counter()
