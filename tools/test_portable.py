@@ -78,7 +78,7 @@ def fingerprint(knobs: dict[str, str]) -> str:
 
 def numeric_tests() -> list[str]:
     files = sorted((ROOT / "tests").glob("test_*.py"))
-    numeric = (f for f in files if COMPARES.search(f.read_text("utf-8")))
+    numeric = (f for f in files if COMPARES.search(f.read_text(encoding="utf-8")))
     return [f"tests/{f.name}" for f in numeric if f.name not in SLOW]
 
 
