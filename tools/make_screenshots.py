@@ -22,7 +22,7 @@ CELLS = (
     f"""
 from going_modular.data_setup import load_builtin
 from going_modular.explorer.widget import explore
-from going_modular.vit import ViT
+from going_modular.pretrained import from_pretrained
 
 model = from_pretrained("built-in", quiet=True).eval()
 _, test = load_builtin()
