@@ -11,7 +11,7 @@ compute otherwise than they would by themselves.
 Knobs that changed no bit on an AVX2 processor are left out: MKL_ENABLE_INSTRUCTIONS and
 MKL_DEBUG_CPU_TYPE, OPENBLAS_NUM_THREADS (OMP_NUM_THREADS reaches OpenBLAS, too) and
 OPENBLAS_CORETYPE=Zen, which computes like Haswell. ATEN_CPU_CAPABILITY=avx2 and
-ONEDNN_MAX_CPU_ISA=AVX2 change nothing there either, but do where there is AVX-512.
+ONEDNN_MAX_CPU_ISA=AVX2 change nothing there either; they are for AVX-512, untried.
 """
 
 import os
