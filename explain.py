@@ -28,11 +28,10 @@ from going_modular.explorer.preparation import (
     read_image,
     resize_weights,
 )
-from going_modular.plots.predictions import printable
-from going_modular.plots.style import use_style
+from going_modular.plots.style import save_figure, use_style
 from going_modular.predictions import load_classifier
 from going_modular.system.files import check_file, write_files
-from going_modular.system.text import print_table
+from going_modular.system.text import print_table, printable
 from going_modular.utils import choose_device, is_out_of_memory
 from going_modular.weights.files import weight_files
 from going_modular.weights.reading import read_pretrained
@@ -151,7 +150,7 @@ def run(args: argparse.Namespace) -> None:
     if args.png:
         use_style()
         figure = plot_explanation(image, exploration, layer, args.head)
-        files[args.png] = lambda path: figure.savefig(path, dpi=150)
+        files[args.png] = lambda path: save_figure(figure, path, dpi=150)
     write_files(files)
     print_results(args, exploration, device, files)
 
@@ -167,8 +166,8 @@ def print_results(
     about = exploration.description
     height, width = about["image_size"]
     print_table(
-        photo=printable(args.photo) + (", whole" if args.whole else ""),
-        weights=printable(args.weights),
+        photo=f"{args.photo}" + (", whole" if args.whole else ""),
+        weights=args.weights,
         model=f"{width} x {height} pixels, {about['rows']} x {about['columns']} "
         f"patches, {about['depth']} layers of {about['heads']} heads",
         device=device,
@@ -179,7 +178,7 @@ def print_results(
     if not about["predictions"]:
         print("  no predictions: the weights have no classification head")
     print()
-    print_table(written=", ".join(map(printable, files)))
+    print_table(written=", ".join(map(str, files)))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,7 +19,7 @@ import matplotlib
 from going_modular.command_line.flags import one_line_parser, user_path
 from going_modular.errors import InputError
 from going_modular.helper_functions import plot_predictions, use_style
-from going_modular.plots.predictions import printable
+from going_modular.plots.style import save_figure
 from going_modular.predictions import (
     SUFFIXES,
     Prediction,
@@ -27,8 +27,8 @@ from going_modular.predictions import (
     load_classifier,
     predict_photos,
 )
-from going_modular.system.files import check_file, is_drawn, write_files
-from going_modular.system.text import print_table
+from going_modular.system.files import check_file, is_ours, write_files
+from going_modular.system.text import print_table, printable
 from going_modular.utils import choose_device, is_out_of_memory
 from going_modular.weights.files import weight_files
 from going_modular.weights.sources import BUILT_IN
@@ -96,7 +96,7 @@ def check_flags(args: argparse.Namespace) -> None:
     for path in (args.output, args.json):
         if path is None or path.suffix.lower() not in SUFFIXES or not path.exists():
             continue
-        if any(map(path.resolve().is_relative_to, folders)) and not is_drawn(path):
+        if any(map(path.resolve().is_relative_to, folders)) and not is_ours(path):
             raise InputError(f"{path} is one of the photos: choose another name")
     for flag in ("output", "json"):
         if getattr(args, flag) is not None:
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{name}{error}") from None
     height, width = model.config.image_shape
     print_table(
-        weights=printable(args.weights),
+        weights=args.weights,
         model=f"{width} x {height} pixels, {len(class_names)} classes, "
         f"{sum(p.numel() for p in model.parameters()):,} parameters",
         photos=f"{len(photos):,}",
@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"left out {len(left_out)} of {len(photos)} files, no readable images")
     if len(shown) < len(records):
         print(f"the picture shows the first {len(shown)} of {len(records)} photos")
-    print_table(written=", ".join(map(printable, outputs)))
+    print_table(written=", ".join(map(str, outputs)))
 
 
 def print_prediction(prediction: Prediction) -> None:
@@ -175,7 +175,7 @@ def write_outputs(
     use_style()
     figure = plot_predictions(shown)
     text = json.dumps(results, indent=2) + "\n"  # ASCII, whatever the names
-    files = {args.output: lambda path: figure.savefig(path, dpi=150)}
+    files = {args.output: lambda path: save_figure(figure, path, dpi=150)}
     if args.json is not None:
         files[args.json] = lambda path: path.write_text(text, encoding="utf-8")
     write_files(files)

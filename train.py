@@ -44,6 +44,7 @@ from going_modular.training.settings import (
     Plan,
     TrainingSettings,
 )
+from going_modular.training.state_check import check_model_size
 from going_modular.utils import set_seeds
 from going_modular.vit import ViT
 
@@ -85,7 +86,9 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
         given = {**sizes_of(given.pop("variant"), saved["image_size"]), **given}
     check_same_settings(saved, given)
     with refusing_foreign_checkpoint(args.output):
-        return Plan.from_settings(saved), checkpoint
+        plan = Plan.from_settings(saved)
+        check_model_size(checkpoint, plan.model)
+        return plan, checkpoint
 
 
 def sizes_of(variant: str, image_size: int) -> dict:

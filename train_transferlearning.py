@@ -34,15 +34,17 @@ from going_modular.training.resuming import (
 from going_modular.training.run import complete_run
 from going_modular.training.run_folder import claim_output
 from going_modular.training.settings import TRAINING_FIELDS, TrainingSettings
+from going_modular.training.state_check import check_model_size
 from going_modular.transfer.few_shot import choose_shots
 from going_modular.transfer.fine_tuning import (
     MODES,
     TransferPlan,
-    build_model,
+    fitted_config,
     image_batches,
     set_up,
 )
 from going_modular.utils import set_seeds
+from going_modular.vit import ViT
 from going_modular.weights.conversion import RESIZE_METHODS
 from going_modular.weights.reading import Pretrained, read_pretrained
 from going_modular.weights.sources import BUILT_IN
@@ -120,7 +122,11 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
                 f"the weights have {found.config.num_heads} heads, not {plan.num_heads}"
             )
         train_set, test_set = load_images(plan, found, args)
-    model = build_model(plan, found, len(test_set.class_names))
+    config = fitted_config(plan, found, len(test_set.class_names))
+    if checkpoint is not None and plan.mode == "full":
+        with refusing_foreign_checkpoint(args.output):
+            check_model_size(checkpoint, config)
+    model = ViT(config)
     report = load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
     set_seeds(plan.training.seed)
     processes.place(model)

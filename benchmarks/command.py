@@ -8,7 +8,7 @@ from pathlib import Path
 
 from going_modular.engine import TrainingDiverged
 from going_modular.errors import InputError
-from going_modular.system.files import is_drawn
+from going_modular.system.files import is_ours
 
 __all__ = [
     "RESULTS",
@@ -65,7 +65,7 @@ def check_files(args: argparse.Namespace, *names: str) -> None:
             raise InputError(f"--{name}: {path} is a folder, name a file in it")
         if not path or not path.exists():
             continue
-        if not path.is_file() or not (is_drawn(path) or is_result(path)):
+        if not path.is_file() or not (is_ours(path) or is_result(path)):
             raise InputError(f"--{name}: {path} is none of ours, name another file")
 
 

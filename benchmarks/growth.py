@@ -44,6 +44,7 @@ from going_modular.command_line.flags import one_line_parser
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.helper_functions import use_style
+from going_modular.plots.style import save_figure
 from going_modular.utils import choose_device, describe_machine, set_seeds
 from going_modular.vit import ViT
 
@@ -168,7 +169,7 @@ def run(args: argparse.Namespace) -> None:
             f"ViT-{args.model} at {args.image_size} pixels, {args.precision}, "
             f"batch of {args.batch}, one size changed at a time"
         )
-        plot_growth(rows, title).savefig(args.output)
+        save_figure(plot_growth(rows, title), args.output)
 
 
 def main(argv: list[str] | None = None) -> int:

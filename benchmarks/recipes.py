@@ -37,6 +37,7 @@ from benchmarks.command import (
 from benchmarks.recipe_contenders import CommonRecipe, PaperRecipe
 from going_modular.command_line.flags import one_line_parser
 from going_modular.helper_functions import COLOURS, use_style
+from going_modular.plots.style import save_figure
 from going_modular.system.signals import Stopped
 from going_modular.utils import describe_machine
 
@@ -131,7 +132,7 @@ def run(args: argparse.Namespace) -> None:
     matplotlib.use("Agg")
     use_style()
     title = f"One model, two recipes, {len(sets[0]):,} training images"
-    plot_curves(curves, title).savefig(args.output)
+    save_figure(plot_curves(curves, title), args.output)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -45,6 +45,7 @@ from going_modular.helper_functions import plot_deletion_curves, use_style
 from going_modular.inspection.capture import capture
 from going_modular.inspection.deletion import DeletionCurves, deletion_test
 from going_modular.patch_embedding import patchify
+from going_modular.plots.style import save_figure
 from going_modular.pretrained import from_pretrained
 from going_modular.relevance import relevance
 from going_modular.utils import describe_machine
@@ -174,7 +175,7 @@ def run(args: argparse.Namespace) -> None:
         )
         question = "Does the prediction rest on the patches that a map points at?"
         figure.legends[0].set_title(question, prop={"size": 10})
-        figure.savefig(args.output)
+        save_figure(figure, args.output)
 
 
 def cell(values: list[float]) -> str:

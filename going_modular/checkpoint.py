@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.system.files import (
+    bring_to_place,
     cannot_write,
-    place_beside,
+    new_beside,
     sync_folder,
     write_file,
 )
@@ -44,15 +45,16 @@ def save_checkpoint(path: Path, state: dict) -> None:
     Raises:
         InputError: It cannot be written. The newest that is whole is still there.
     """
-    beside = place_beside(path)
+    beside = None
     try:
+        beside = new_beside(path)
         with open(beside, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
             os.replace(path, previous(path))
-        os.replace(beside, path)
+        bring_to_place(beside, path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch has its own for a full disk
         kept = path.exists() or previous(path).exists()
@@ -61,8 +63,9 @@ def save_checkpoint(path: Path, state: dict) -> None:
             f"{cannot_write(path, error)}: mend that, then {then}"
         ) from None
     finally:  # also after a second Ctrl-C
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+        if beside is not None:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict:

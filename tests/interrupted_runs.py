@@ -6,6 +6,7 @@ what `python train.py` does, without the seconds that importing takes.
 
 import multiprocessing
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -218,7 +219,9 @@ def count_operations(folder: Path, notes: Path, kill_at: int) -> None:
         if not paths[0].startswith(str(folder)):
             return
         count += 1
-        os.write(log, f"{event} {' '.join(Path(p).name for p in paths)}\n".encode())
+        line = f"{event} {' '.join(Path(p).name for p in paths)}\n"
+        line = re.sub(r"\.[0-9a-f]{16}\.writing", ".writing", line)  # a random word
+        os.write(log, line.encode())
         if count == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import re
 import stat
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from going_modular.checkpoint import (
     save_model,
 )
 from going_modular.errors import InputError
+from going_modular.system import files
 from going_modular.system.files import write_file
 from going_modular.teaching.toy import toy_config, toy_images
 from going_modular.training.watchers import write_results
@@ -225,8 +227,17 @@ def test_code_in_either_of_the_two_is_never_run(path, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def half_written(path: Path) -> list[Path]:
+    return list(path.parent.glob(".checkpoint.*.writing.pt"))
+
+
 class PowerCut(BaseException):
     """Nothing after it is done, not even cleaning up."""
+
+
+def plain(name: str) -> str:
+    """A half-written file's name without its random word."""
+    return re.sub(r"\.[0-9a-f]{16}\.writing", ".writing", name)
 
 
 class Disk:
@@ -241,7 +252,7 @@ class Disk:
 
     def wrap(self, function):
         def wrapped(*arguments):
-            what = [Path(a).name for a in arguments if not isinstance(a, int)]
+            what = [plain(Path(a).name) for a in arguments if not isinstance(a, int)]
             if not what:
                 is_folder = stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
                 what = ["folder" if is_folder else "file"]
@@ -285,7 +296,7 @@ def test_cut_off_at_any_moment_of_saving_there_is_one_to_go_on_from(
         Disk(patch, moment)
         with pytest.raises(PowerCut):
             save_checkpoint(path, state_of(3))
-    assert path.with_name(".checkpoint.writing.pt").exists() == (moment < 4)
+    assert bool(half_written(path)) == (moment < 4)
     assert version_of(path) == left
     save_checkpoint(path, state_of(4))
     assert version_of(path) == 4
@@ -308,11 +319,17 @@ full = pytest.mark.skipif(
 )
 
 
+def beside_on_a_full_disk(path: Path) -> Path:
+    beside = path.with_name(f".{path.name}")
+    beside.symlink_to("/dev/full")
+    return beside
+
+
 @full
-def test_a_full_disk_leaves_both_checkpoints_and_nothing_else(path):
+def test_a_full_disk_leaves_both_checkpoints_and_nothing_else(path, monkeypatch):
     """What is beside the file is a link to a device on which there is no room."""
-    path.with_name(".checkpoint.writing.pt").symlink_to("/dev/full")
-    with pytest.raises(InputError) as error:
+    with monkeypatch.context() as patch, pytest.raises(InputError) as error:
+        patch.setattr(checkpoint, "new_beside", beside_on_a_full_disk)
         save_checkpoint(path, state_of(3))
     (line,) = str(error.value).splitlines()
     assert line.startswith(f"cannot write {path} (No space left on device)")
@@ -325,10 +342,10 @@ def test_a_full_disk_leaves_both_checkpoints_and_nothing_else(path):
 
 @full
 @pytest.mark.parametrize("name", ["results.pkl", "history.csv"])
-def test_a_full_disk_leaves_the_file_before(name, tmp_path):
+def test_a_full_disk_leaves_the_file_before(name, tmp_path, monkeypatch):
     path = tmp_path / name
     path.write_text("before")
-    path.with_name(f".{path.stem}.writing{path.suffix}").symlink_to("/dev/full")
+    monkeypatch.setattr(files, "new_beside", beside_on_a_full_disk)
     with pytest.raises(OSError, match="No space left on device"):
         write_file(path, lambda beside: beside.write_text("after"))
     assert path.read_text() == "before"
@@ -433,7 +450,7 @@ def test_a_disk_that_fails_at_any_moment_of_saving_gets_one_line(
         f"cannot write {path} (Input/output error): mend that, then go on with "
         "--resume from the last one"
     )
-    assert not path.with_name(".checkpoint.writing.pt").exists()
+    assert not half_written(path)
     assert version_of(path) == (3 if moment == 4 else 2), "the newest that is whole"
 
 

@@ -15,7 +15,7 @@ from going_modular.config import ViTConfig
 from going_modular.datasets.decoding import read_photo
 from going_modular.errors import InputError
 from going_modular.helper_functions import plot_predictions, use_style
-from going_modular.plots.predictions import MOST_GUESSES, printable
+from going_modular.plots.predictions import MOST_GUESSES
 from going_modular.predictions import (
     Guess,
     Prediction,
@@ -24,6 +24,7 @@ from going_modular.predictions import (
     load_classifier,
     predict_photos,
 )
+from going_modular.system.text import printable
 from going_modular.vit import ViT
 
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

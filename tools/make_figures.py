@@ -18,6 +18,7 @@ from going_modular.helper_functions import (
     use_style,
 )
 from going_modular.patch_embedding import patchify, unpatchify
+from going_modular.plots.style import save_figure
 
 OUTPUT = Path(__file__).parents[1] / "images/overview.png"
 PATCH = 16
@@ -72,7 +73,7 @@ def main() -> None:
     for ax in rows:
         ax.set(xlim=(0, len(SHOWN) + 1.5), ylim=(-0.05, 1.05), aspect="equal")
         ax.axis("off")
-    fig.savefig(OUTPUT, dpi=150)
+    save_figure(fig, OUTPUT, dpi=150)
     print(OUTPUT.name)
 
 

@@ -12,6 +12,7 @@ from going_modular.errors import InputError
 from going_modular.processes.alone import Processes
 from going_modular.processes.start import lost_another, says_first, start_processes
 from going_modular.system.signals import Stopped
+from going_modular.system.text import printable
 from going_modular.training.fast_path import compilers_reason, is_compilers
 from going_modular.training.run_folder import has_checkpoint, holds_finished_run
 from going_modular.utils import is_out_of_memory
@@ -40,19 +41,21 @@ def run_script(
 
     def kept(what: str) -> str:
         if args.output is not None and holds_finished_run(args.output):
-            return f"the run in {args.output} is finished"
+            return f"the run in {printable(args.output)} is finished"
         if args.output is None or not has_checkpoint(args.output):
             return "nothing was saved yet"
-        return f"{what} is kept: go on with --output {args.output} --resume"
+        return f"{what} is kept: go on with --output {printable(args.output)} --resume"
 
     try:
         with start_processes(args.device, args.shard) as processes:
             run(args, processes)
     except (InputError, TrainingDiverged) as error:
-        complain(f"{name}: {error}")
+        complain(f"{name}: {printable(error)}")
         return 2
     except OSError as error:
-        complain(f"{name}: {error}; {kept('what the last checkpoint holds')}")
+        complain(
+            f"{name}: {printable(error)}; {kept('what the last checkpoint holds')}"
+        )
         return 2
     except Stopped as stopped:
         complain(f"\n{name}: stopped; {kept('every step so far')}")
@@ -70,7 +73,9 @@ def run_script(
             )
         elif is_compilers(error):
             why = compilers_reason(error)
-            complain(f"{name}: cannot compile ({why}): add --compile no; {what}")
+            complain(
+                f"{name}: cannot compile ({printable(why)}): add --compile no; {what}"
+            )
         elif lost_another(error):
             complain(f"{name}: another process has ended, so this run ends; {what}")
         else:

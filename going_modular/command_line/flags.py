@@ -10,6 +10,7 @@ from pathlib import Path
 
 from going_modular.errors import InputError
 from going_modular.processes.start import says_first
+from going_modular.system.text import printable
 
 __all__ = ["add_flags", "add_run_flags", "one_line_parser", "run_options", "user_path"]
 
@@ -20,7 +21,9 @@ def one_line_parser(description: str) -> argparse.ArgumentParser:
     class Parser(argparse.ArgumentParser):
         def error(self, message: str):
             if says_first():
-                print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+                print(
+                    f"{self.prog}: {printable(message)} (see --help)", file=sys.stderr
+                )
             raise SystemExit(2)
 
         def print_help(self, file=None):

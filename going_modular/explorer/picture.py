@@ -11,14 +11,10 @@ from torch import Tensor
 from going_modular.explorer.data import Exploration
 from going_modular.explorer.encoding import restore
 from going_modular.plots.attention import draw_map
-from going_modular.plots.predictions import (
-    MOST_GUESSES,
-    draw_guesses,
-    printable,
-    shorten,
-)
+from going_modular.plots.predictions import MOST_GUESSES, draw_guesses, shorten
 from going_modular.plots.style import WIDTH, to_picture
 from going_modular.predictions import Guess
+from going_modular.system.text import printable
 
 __all__ = ["class_token_maps", "plot_explanation"]
 

@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from going_modular.plots.style import COLOURS, WIDTH, to_picture
+from going_modular.system.text import printable
 
 __all__ = [
     "plot_channel_histograms",
@@ -37,7 +38,7 @@ def plot_images(
     for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
         ax.imshow(to_picture(image))
         if i < len(titles):
-            ax.set_title(titles[i], fontsize=7)
+            ax.set_title(titles[i], fontsize=7, parse_math=False)  # names of any kind
     return fig
 
 
@@ -76,7 +77,8 @@ def plot_classes(parts: Mapping) -> Figure:
     size = (WIDTH, max(2, 0.4 * K))
     fig, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=[1, 1.2])
     left.imshow(to_picture(sheet), aspect="auto")
-    left.set_yticks((np.arange(K) + 0.5) * height - 0.5, data.class_names)
+    places = (np.arange(K) + 0.5) * height - 0.5
+    left.set_yticks(places, map(printable, data.class_names), parse_math=False)
     left.set(xticks=[], title=f"eight of each class ({next(iter(parts))})")
     for i, (name, part) in enumerate(parts.items()):
         counts = part.labels.bincount(minlength=K)

@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from going_modular.plots.style import COLOURS, WIDTH, to_picture
+from going_modular.system.text import printable
 
-__all__ = ["plot_predictions", "printable"]
+__all__ = ["plot_predictions"]
 
 MOST_GUESSES = 10  # more would make the bars of one photo fill a page
 
@@ -62,10 +63,3 @@ def shorten(text: str, most: int, keep_end: bool = False) -> str:
     if len(text) <= most:
         return text
     return "…" + text[1 - most :] if keep_end else text[: most - 1] + "…"
-
-
-def printable(text) -> str:
-    """The text on one line, with escapes for what would move or hide characters."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
-    )

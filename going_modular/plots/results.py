@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from going_modular.plots.predictions import printable
 from going_modular.plots.style import COLOURS, WIDTH
+from going_modular.system.text import printable
 
 __all__ = ["plot_confusion_matrix", "plot_loss_curves", "plot_parts_off"]
 

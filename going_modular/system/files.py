@@ -2,6 +2,9 @@
 
 import errno
 import os
+import secrets
+import stat
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,17 +15,26 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from going_modular.errors import InputError
+from going_modular.system.reading import open_regular
 
 __all__ = [
     "LOCK",
+    "MARK",
+    "bring_to_place",
     "cannot_write",
     "check_file",
+    "check_writable",
     "holding",
-    "is_drawn",
+    "is_ours",
+    "new_beside",
+    "remove_unfinished",
+    "sync_file",
+    "sync_folder",
     "write_file",
     "write_files",
 ]
 
+MARK = "going_modular"  # in every file that may be written again without being asked
 LOCK = ".lock"  # in a folder that is held; what a killed run leaves of it locks nothing
 
 
@@ -38,25 +50,50 @@ def check_file(flag: str, path: Path, taken: set[Path], overwrite: bool) -> None
     Raises:
         InputError: It is one of `taken`, exists, or stands where none may be written.
     """
-    if path.resolve() in taken:
-        raise InputError(f"{flag} {path} is also another file of this run: choose one")
-    if path.exists() and not path.is_file():
-        raise InputError(f"{flag} {path} is no file: choose another name")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists: choose another {flag}, or add --overwrite")
-    nearest = next(p for p in path.absolute().parents if p.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+    try:
+        place = path.resolve()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = None
+    except (OSError, RuntimeError) as error:  # such as links in a circle
+        why = getattr(error, "strerror", None) or error
         raise InputError(
-            f"cannot write {path}: {nearest} is no folder that you may write to; "
-            f"choose another {flag}"
+            f"cannot write {flag} {path} ({why}): choose another name"
+        ) from None
+    if place in taken:
+        raise InputError(f"{flag} {path} is also another file of this run: choose one")
+    if is_stream(path):
+        return
+    if mode is not None and not stat.S_ISREG(mode):
+        raise InputError(f"{flag} {path} is no file: choose another name")
+    if mode is not None and not overwrite:
+        raise InputError(f"{path} exists: choose another {flag}, or add --overwrite")
+    check_writable(place.parent, str(path))
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Refuse a folder that can neither be written to nor made.
+
+    Args:
+        folder: The folder.
+        what: What is to be written there, for the message.
+
+    Raises:
+        InputError: The nearest folder that is there is none, or closed.
+    """
+    nearest = next(p for p in (folder, *folder.parents) if os.path.exists(p))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(
+            f"cannot write {what}: {nearest} is no folder that you may write to; "
+            "choose another place"
         )
 
 
-def is_drawn(path: Path) -> bool:
-    """Whether matplotlib drew this picture, as it does ours: it may be drawn anew."""
+def is_ours(path: Path) -> bool:
+    """Whether this project drew a picture, as its mark says: it may be drawn anew."""
     try:
-        with Image.open(path) as picture:
-            return "matplotlib" in picture.info.get("Software", "").lower()
+        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as picture:
+            return picture.info.get("Software", "").startswith(MARK)
     except Exception:  # damaged files raise many kinds
         return False
 
@@ -73,23 +110,23 @@ def write_files(files: Mapping[Path, Callable[[Path], object]]) -> None:
     Raises:
         InputError: One cannot be written; nothing is left of the others.
     """
-    beside = {path: place_beside(path) for path in files}
-    path = None
+    path, written = None, {}
     try:
         for path, write in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            place = destination(path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            written[path] = new_beside(place)
             with warnings.catch_warnings(action="ignore"):  # letters the font lacks
-                write(beside[path])
-            with open(beside[path], "rb+") as file:
-                os.fsync(file.fileno())
-        for path in files:
-            os.replace(beside[path], path)
+                write(written[path])
+            sync_file(written[path])
+        for path, beside in written.items():
+            bring_to_place(beside, path)
     except OSError as error:
         raise InputError(
             f"cannot write {path} ({error.strerror}): choose another name"
         ) from None
     finally:
-        for left in beside.values():
+        for left in written.values():
             with suppress(OSError):
                 left.unlink()
 
@@ -100,22 +137,76 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OSError: It cannot be written; what was there still is.
     """
-    beside = place_beside(path)
+    beside = None
     try:
+        beside = new_beside(destination(path))
         write(beside)
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        sync_file(beside)
+        bring_to_place(beside, path)
     except (OSError, SafetensorError) as error:
         raise cannot_write(path, error) from None
     finally:
+        if beside is not None:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether bytes written there flow on, as into a pipe, a terminal or /dev/null."""
+    if str(path.absolute()).startswith(("/dev/std", "/dev/fd/", "/proc/")):
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def destination(path: Path) -> Path:
+    """The file that is to be replaced: where links lead, and never a link itself.
+
+    What is bound for a stream is written to a file of its own first.
+    """
+    if is_stream(path):
+        return Path(tempfile.gettempdir(), path.name)
+    return Path(os.path.realpath(path))
+
+
+def new_beside(path: Path) -> Path:
+    """Make an empty file beside `path`, whose name nobody can have foreseen."""
+    stem = os.fsencode(path.stem)[:100].decode(errors="ignore")
+    while True:
+        word = secrets.token_hex(8)
+        beside = path.with_name(f".{stem}.{word}.writing{path.suffix[-20:]}")
+        try:
+            os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            continue
+        return beside
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed runs left half written in a folder that is held."""
+    for path in folder.glob(f".*.{16 * '[0-9a-f]'}.writing*"):
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            path.unlink()
 
 
-def place_beside(path: Path) -> Path:
-    """Where a file is written before it is renamed."""
-    return path.with_name(f".{path.stem[:200]}.writing{path.suffix}")
+def sync_file(path: Path) -> None:
+    """Bring a file's bytes to the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def bring_to_place(beside: Path, path: Path) -> None:
+    """Rename a file that is whole to `path`, or send its bytes into a stream."""
+    if not is_stream(path):
+        os.replace(beside, os.path.realpath(path))
+        return
+    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags), "wb") as stream:  # at once, or not at all
+        os.set_blocking(stream.fileno(), True)
+        stream.write(beside.read_bytes())
 
 
 def cannot_write(path: Path, error: Exception) -> OSError:
@@ -132,7 +223,8 @@ def cannot_write(path: Path, error: Exception) -> OSError:
 def holding(folder: Path, wait: bool = False) -> Iterator[None]:
     """Keep other runs out of a folder. However a run ends, the system lets go of it.
 
-    Where files cannot be locked, it does nothing.
+    What a killed run has left half written there goes. Where files cannot be locked, it
+    does nothing.
 
     Args:
         folder: Must be there.
@@ -150,6 +242,7 @@ def holding(folder: Path, wait: bool = False) -> Iterator[None]:
             pass
         else:
             stack.callback(remove_lock, folder)
+            remove_unfinished(folder)
         yield
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from going_modular.checkpoint import load_checkpoint
 from going_modular.data_setup import ImageSet
 from going_modular.errors import InputError
+from going_modular.system.text import printable
 from going_modular.training.run_folder import CHECKPOINT, holds_finished_run
 
 __all__ = [
@@ -41,6 +42,9 @@ def read_unfinished(folder: Path | None, settings: Collection[str]) -> dict:
         saved, *_ = [checkpoint[k] for k in ("settings", "trainer", "data", "machine")]
         if set(saved) != set(settings):
             raise KeyError("settings")
+        for name in ("data", "machine"):
+            if not all(isinstance(v, str) for v in checkpoint[name].values()):
+                raise TypeError(name)
     return checkpoint
 
 
@@ -131,4 +135,4 @@ def compare_machines(before: dict, now: dict) -> None:
     names = [name for name in now if before[name] != now[name]]
     if names:
         changed = ", ".join(f"{n} {before[n]} before, {now[n]} now" for n in names)
-        print(f"{changed}: the last bits of the results may differ")
+        print(f"{printable(changed)}: the last bits of the results may differ")

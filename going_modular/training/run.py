@@ -13,7 +13,7 @@ from going_modular.checkpoint import save_checkpoint, save_model
 from going_modular.data_setup import Batches
 from going_modular.optimization import build_schedule
 from going_modular.plots.results import plot_confusion_matrix, plot_loss_curves
-from going_modular.plots.style import use_style
+from going_modular.plots.style import save_figure, use_style
 from going_modular.processes.alone import ALONE, Processes
 from going_modular.system.files import write_file
 from going_modular.system.text import print_table
@@ -31,6 +31,7 @@ from going_modular.training.run_folder import (
     hold_output,
     write_settings,
 )
+from going_modular.training.state_check import check_state
 from going_modular.training.trainer import Trainer
 from going_modular.training.watchers import (
     EpochFiles,
@@ -168,6 +169,7 @@ def train_with_checkpoints(
         with refusing_foreign_checkpoint(output):
             check_same_data(output, checkpoint["data"], kept["data"])
             compare_machines(checkpoint["machine"], kept["machine"])
+            check_state(checkpoint["trainer"], trainer)
             trainer.load_state_dict(checkpoint["trainer"])
         print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
     with ExitStack() as stack:
@@ -213,10 +215,12 @@ def write_outputs(
     use_style()
     write_results(output / "results.pkl", results)
     save_model(output / "model.safetensors", model, names)
-    write_file(output / "loss_curves.png", plot_loss_curves(results).savefig)
+    curves = plot_loss_curves(results)
+    write_file(output / "loss_curves.png", lambda path: save_figure(curves, path))
     with warnings.catch_warnings(action="ignore"):  # letters that the font lacks
         confusion = plot_confusion_matrix(labels, guesses, names)
-        write_file(output / "confusion_matrix.png", confusion.savefig)
+        path = output / "confusion_matrix.png"
+        write_file(path, lambda beside: save_figure(confusion, beside))
 
 
 def print_summary(

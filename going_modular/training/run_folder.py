@@ -11,9 +11,11 @@ from filelock import Timeout
 
 from going_modular.checkpoint import previous
 from going_modular.datasets.sources import SOURCES
+from going_modular.engine import RESULT_COLUMNS
 from going_modular.errors import InputError
 from going_modular.processes.alone import ALONE, Processes
-from going_modular.system.files import holding, write_file
+from going_modular.system.files import MARK, check_writable, holding, write_file
+from going_modular.system.reading import open_regular
 
 __all__ = [
     "claim_output",
@@ -30,20 +32,20 @@ __all__ = [
 ]
 
 CHECKPOINT = "checkpoint.pt"  # after each epoch, and oftener on request
-
-
 SETTINGS = "settings.json"  # at the start
-
-
 LOGS = ("history.csv", "steps.jsonl")  # as the run goes on
-
-
 FILES = (  # at the end
     "model.safetensors",
     "results.pkl",
     "loss_curves.png",
     "confusion_matrix.png",
 )
+# What a run that died before its first checkpoint may have left, and how each begins.
+WRITTEN_ANEW = {
+    SETTINGS: f'{{\n  "written by": "{MARK}"',
+    LOGS[0]: f"epoch,{','.join(RESULT_COLUMNS)}",
+    LOGS[1]: '{"step": ',
+}
 
 
 def choose_output(data: str, ending: str = "", parent: Path = Path("runs")) -> Path:
@@ -95,14 +97,7 @@ def check_output(folder: Path, overwrite: bool) -> None:
     Raises:
         InputError: Says which of these, and what to do.
     """
-    nearest = next(
-        path for path in (folder, *folder.absolute().parents) if path.exists()
-    )
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise InputError(
-            f"cannot write to {folder}: {nearest} is no folder that you may write to; "
-            "choose another --output"
-        )
+    check_writable(folder.absolute(), f"to {folder}")
     if overwrite:
         return
     if holds_finished_run(folder):
@@ -115,8 +110,8 @@ def check_output(folder: Path, overwrite: bool) -> None:
             f"{folder} holds an unfinished run: add --resume to go on, or --overwrite "
             "to start again"
         )
-    files = FILES if is_of_a_run(folder / SETTINGS) else (*FILES, SETTINGS, *LOGS)
-    taken = [name for name in files if (folder / name).exists()]
+    taken = [name for name in FILES if os.path.lexists(folder / name)]
+    taken += [name for name in WRITTEN_ANEW if is_foreign(folder / name)]
     if taken:
         raise InputError(
             f"{folder} already has {', '.join(taken)}: choose another --output, or add "
@@ -124,12 +119,16 @@ def check_output(folder: Path, overwrite: bool) -> None:
         )
 
 
-def is_of_a_run(settings: Path) -> bool:
-    """Whether a run wrote this file; then the logs beside it are a run's, too."""
-    try:
-        return "learning_rate" in json.loads(settings.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+def is_foreign(path: Path) -> bool:
+    """Whether there is a file that no run of ours has begun with its first line."""
+    if not os.path.lexists(path):
         return False
+    try:
+        with open_regular(path) as file:
+            begin = file.read(200).decode("utf-8")
+    except (OSError, ValueError):
+        return True
+    return not begin.startswith(WRITTEN_ANEW[path.name])
 
 
 def check_apart(read: str, **written: Path | None) -> None:
@@ -200,5 +199,5 @@ def clear_output(folder: Path) -> None:
 
 
 def write_settings(folder: Path, settings: dict) -> None:
-    text = json.dumps(settings, indent=2)
+    text = json.dumps({"written by": MARK, **settings}, indent=2)
     write_file(folder / SETTINGS, lambda p: p.write_text(text, encoding="utf-8"))

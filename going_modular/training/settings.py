@@ -8,7 +8,14 @@ import torch
 from going_modular.config import ViTConfig, require_positive_integer
 from going_modular.errors import InputError
 
-__all__ = ["MODEL_FIELDS", "PRECISIONS", "Plan", "TRAINING_FIELDS", "TrainingSettings"]
+__all__ = [
+    "MODEL_FIELDS",
+    "PRECISIONS",
+    "Plan",
+    "TRAINING_FIELDS",
+    "TrainingSettings",
+    "check_types",
+]
 
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -62,6 +69,7 @@ class TrainingSettings:
     patience: int = 0
 
     def __post_init__(self):
+        check_types(self)
         require_positive_integer("epochs", self.epochs)
         require_positive_integer("batch_size", self.batch_size)
         require_positive_integer("accumulate", self.accumulate)
@@ -103,6 +111,21 @@ class TrainingSettings:
             raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
 
 
+def check_types(settings: object) -> None:
+    """Refuse values of another type than a dataclass says; they may come from a file.
+
+    Raises:
+        ValueError: Names the field and the value.
+    """
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        kinds = (int, float) if field.type is float else (field.type,)
+        if type(value) not in kinds:
+            raise ValueError(
+                f"{field.name} must be a {field.type.__name__}, not {value!r}"
+            )
+
+
 MODEL_FIELDS = tuple(field.name for field in fields(ViTConfig))
 
 
@@ -116,6 +139,9 @@ class Plan:
     data: str
     model: ViTConfig
     training: TrainingSettings
+
+    def __post_init__(self):
+        check_types(self)
 
     @classmethod
     def from_settings(cls, settings: dict) -> "Plan":

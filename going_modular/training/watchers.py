@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from going_modular.errors import InputError
 from going_modular.plots.results import plot_loss_curves
-from going_modular.plots.style import use_style
+from going_modular.plots.style import save_figure, use_style
 from going_modular.system.files import cannot_write, write_file
 
 __all__ = [
@@ -55,7 +55,8 @@ class EpochFiles:
         if time.monotonic() - self.drawn > CURVES_EVERY:
             use_style()
             figure = plot_loss_curves(results)
-            write_file(self.folder / "loss_curves.png", figure.savefig)
+            path = self.folder / "loss_curves.png"
+            write_file(path, lambda beside: save_figure(figure, beside))
             plt.close(figure)
             self.drawn = time.monotonic()
 

@@ -4,11 +4,16 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
+from going_modular.config import ViTConfig
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.fast_batches import FastBatches, normaliser
 from going_modular.errors import InputError
 from going_modular.training.run import Parts
-from going_modular.training.settings import TRAINING_FIELDS, TrainingSettings
+from going_modular.training.settings import (
+    TRAINING_FIELDS,
+    TrainingSettings,
+    check_types,
+)
 from going_modular.transfer.few_shot import compute_features
 from going_modular.vit import ViT
 from going_modular.weights.reading import Pretrained
@@ -18,6 +23,7 @@ __all__ = [
     "TransferPlan",
     "build_model",
     "features_of",
+    "fitted_config",
     "image_batches",
     "set_up",
 ]
@@ -57,6 +63,7 @@ class TransferPlan:
     training: TrainingSettings
 
     def __post_init__(self):
+        check_types(self)
         for name in ("shots", "image_size", "num_heads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
@@ -80,10 +87,10 @@ class TransferPlan:
         return {**own, **asdict(self.training)}
 
 
-def build_model(plan: TransferPlan, found: Pretrained, classes: int) -> ViT:
-    """The pretrained model, for the size of image asked for, with a head of zeros."""
+def fitted_config(plan: TransferPlan, found: Pretrained, classes: int) -> ViTConfig:
+    """The pretrained model, for the size of image and the classes asked for."""
     try:
-        config = replace(
+        return replace(
             found.config,
             image_size=plan.image_size or found.config.image_size,
             num_classes=classes,
@@ -91,7 +98,11 @@ def build_model(plan: TransferPlan, found: Pretrained, classes: int) -> ViT:
         )
     except ValueError as error:
         raise InputError(str(error)) from None
-    return ViT(config)
+
+
+def build_model(plan: TransferPlan, found: Pretrained, classes: int) -> ViT:
+    """A model to fine-tune, not yet with the weights."""
+    return ViT(fitted_config(plan, found, classes))
 
 
 def set_up(

@@ -11,6 +11,7 @@ from torch import Tensor
 from going_modular.checkpoint import read_notes
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
+from going_modular.system.text import printable
 from going_modular.weights.conversion import (
     check_flax_heads,
     check_layer_scale,
@@ -67,11 +68,12 @@ class Report(list):
         lines = [", ".join(f"{count} {action}" for action, count in counts.items())]
         plain = ("taken", "joined", "transposed", "folded")
         lines += [f"{k} {a}: {d}" for k, a, d in self if a not in plain]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def __str__(self) -> str:
         width = max((len(entry.key) for entry in self), default=0)
-        return "\n".join(f"{k:<{width}}  {a:<10}  {d}".rstrip() for k, a, d in self)
+        lines = [f"{k:<{width}}  {a:<10}  {d}".rstrip() for k, a, d in self]
+        return "\n".join(map(printable, lines))
 
 
 @dataclass
