@@ -8,14 +8,14 @@ Writes one HTML file in which every weight of the attention can be explored, wit
 network, or a picture of the class token's attention.
 """
 
+import going_modular.system.early_stop  # noqa: F401
+
 import argparse
-import io
 import os
 import sys
 from pathlib import Path
 
-import matplotlib
-
+from going_modular.command_line.ending import run_script
 from going_modular.command_line.flags import one_line_parser, user_path
 from going_modular.errors import InputError
 from going_modular.explorer.data import Exploration, explore_image
@@ -32,7 +32,7 @@ from going_modular.plots.style import save_figure, use_style
 from going_modular.predictions import load_classifier
 from going_modular.system.files import check_file, write_files
 from going_modular.system.text import print_table, printable
-from going_modular.utils import choose_device, is_out_of_memory
+from going_modular.utils import choose_device
 from going_modular.weights.files import weight_files
 from going_modular.weights.reading import read_pretrained
 from going_modular.weights.sources import BUILT_IN
@@ -182,28 +182,9 @@ def print_results(
 
 
 def main(argv: list[str] | None = None) -> int:
-    matplotlib.use("Agg")  # files only, no window
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit its encoding
-        sys.stdout.reconfigure(errors="backslashreplace")
-    args = parse(argv)
-    try:
-        run(args)
-    except (InputError, OSError) as error:
-        print(f"explain.py: {printable(error)}", file=sys.stderr)
-        return 2
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        print(
-            f"explain.py: this model needs more memory than {args.device} has: leave "
-            "out --whole, or choose --device cpu",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("\nexplain.py: stopped; nothing is written", file=sys.stderr)
-        return 130
-    return 0
+    return run_script(
+        "explain.py", run, parse(argv), "leave out --whole, or choose --device cpu"
+    )
 
 
 if __name__ == "__main__":

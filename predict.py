@@ -7,15 +7,15 @@
 Prints the likeliest classes of each photo and draws them into a picture.
 """
 
+import going_modular.system.early_stop  # noqa: F401
+
 import argparse
-import io
 import json
 import os
 import sys
 from pathlib import Path
 
-import matplotlib
-
+from going_modular.command_line.ending import run_script
 from going_modular.command_line.flags import one_line_parser, user_path
 from going_modular.errors import InputError
 from going_modular.helper_functions import plot_predictions, use_style
@@ -29,7 +29,7 @@ from going_modular.predictions import (
 )
 from going_modular.system.files import check_file, is_ours, write_files
 from going_modular.system.text import print_table, printable
-from going_modular.utils import choose_device, is_out_of_memory
+from going_modular.utils import choose_device
 from going_modular.weights.files import weight_files
 from going_modular.weights.sources import BUILT_IN
 
@@ -182,28 +182,7 @@ def write_outputs(
 
 
 def main(argv: list[str] | None = None) -> int:
-    matplotlib.use("Agg")  # files only, no window
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit its encoding
-        sys.stdout.reconfigure(errors="backslashreplace")
-    args = parse(argv)
-    try:
-        run(args)
-    except (InputError, OSError) as error:
-        print(f"predict.py: {printable(error)}", file=sys.stderr)
-        return 2
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        print(
-            f"predict.py: {args.batch_size} photos at once need more memory than "
-            f"{args.device} has: choose a smaller --batch-size",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("\npredict.py: stopped; nothing is written", file=sys.stderr)
-        return 130
-    return 0
+    return run_script("predict.py", run, parse(argv), "choose a smaller --batch-size")
 
 
 if __name__ == "__main__":

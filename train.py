@@ -8,6 +8,8 @@ The output folder receives the weights, the results, their curves, a confusion m
 and, after each epoch, a checkpoint from which --resume goes on.
 """
 
+import going_modular.system.early_stop  # noqa: F401
+
 import argparse
 import os
 import sys
@@ -15,7 +17,7 @@ from dataclasses import replace
 
 import torch
 
-from going_modular.command_line.ending import run_script
+from going_modular.command_line.ending import run_training
 from going_modular.command_line.flags import (
     add_flags,
     add_run_flags,
@@ -162,7 +164,7 @@ def make_batches(
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_script("train.py", run, parse(argv))
+    return run_training("train.py", run, parse(argv))
 
 
 if __name__ == "__main__":  # worker processes import this file without running it

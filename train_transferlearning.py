@@ -8,11 +8,13 @@ Without flags it takes the weights that come with this project, trained on cloth
 25 handwritten digits of each class. The output folder receives what train.py writes.
 """
 
+import going_modular.system.early_stop  # noqa: F401
+
 import argparse
 import os
 import sys
 
-from going_modular.command_line.ending import run_script
+from going_modular.command_line.ending import run_training
 from going_modular.command_line.flags import (
     add_flags,
     add_run_flags,
@@ -150,7 +152,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_script("train_transferlearning.py", run, parse(argv))
+    return run_training("train_transferlearning.py", run, parse(argv))
 
 
 if __name__ == "__main__":  # worker processes import this file without running it

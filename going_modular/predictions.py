@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import UnidentifiedImageError
 from torch import Tensor
 
 from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
-from going_modular.datasets.decoding import decode_all, read_photo
+from going_modular.datasets.decoding import decode_all
 from going_modular.datasets.fitting import fit_images
 from going_modular.datasets.folders import files_in
+from going_modular.datasets.photos import read_photo, why_unreadable
 from going_modular.errors import InputError
 from going_modular.pretrained import from_pretrained
 from going_modular.vit import ViT
@@ -180,14 +180,6 @@ def read_batch(
         on_bad(path, bad[path])
     good = [path for path in paths if path not in bad]
     return good, fit_images(images, config) if good else images
-
-
-def why_unreadable(error: Exception) -> str:
-    """Why a photo could not be read, in a few words without its path."""
-    if isinstance(error, UnidentifiedImageError):
-        return "of no known format"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0]
 
 
 @torch.inference_mode()

@@ -12,8 +12,9 @@ from PIL import Image
 
 from going_modular.data_setup import FASHION_CLASSES, ImageSet
 from going_modular.datasets import folders as photo_folders
-from going_modular.datasets.decoding import MOST_BYTES, decode_all, read_photo
+from going_modular.datasets.decoding import MOST_BYTES, decode_all
 from going_modular.datasets.folders import TEST_FOLDERS, load_folder, split
+from going_modular.datasets.photos import read_photo
 from going_modular.datasets.sources import (
     DEBIAN_FASHION_MNIST,
     decode_dataset,

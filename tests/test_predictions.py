@@ -12,7 +12,7 @@ from torchvision import transforms
 
 from going_modular.checkpoint import save_model
 from going_modular.config import ViTConfig
-from going_modular.datasets.decoding import read_photo
+from going_modular.datasets.photos import read_photo
 from going_modular.errors import InputError
 from going_modular.helper_functions import plot_predictions, use_style
 from going_modular.plots.predictions import MOST_GUESSES

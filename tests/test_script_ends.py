@@ -9,7 +9,7 @@ import torch
 
 from going_modular.checkpoint import previous
 from going_modular.command_line import ending as script_ends
-from going_modular.command_line.ending import run_script
+from going_modular.command_line.ending import run_training
 from going_modular.engine import TrainingDiverged
 from going_modular.errors import InputError
 from going_modular.system.signals import Stopped
@@ -28,7 +28,7 @@ def end(error: BaseException | None = None, output: Path | None = None, **flags)
         if error is not None:
             raise error
 
-    return run_script("train.py", run, argparse.Namespace(**flags))
+    return run_training("train.py", run, argparse.Namespace(**flags))
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
-"""How a training script ends: done, stopped, or with one line that says why not."""
+"""How a script ends: done, stopped, or with one line that says why not."""
 
 import argparse
 import io
+import os
 import sys
+import warnings
 from collections.abc import Callable
 
 import matplotlib
+from PIL import Image
 
 from going_modular.engine import TrainingDiverged
 from going_modular.errors import InputError
@@ -17,10 +20,65 @@ from going_modular.training.fast_path import compilers_reason, is_compilers
 from going_modular.training.run_folder import has_checkpoint, holds_finished_run
 from going_modular.utils import is_out_of_memory
 
-__all__ = ["run_script"]
+__all__ = ["run_script", "run_training"]
+
+
+def prepare() -> None:
+    """Set up what all scripts share."""
+    matplotlib.use("Agg")  # files only, no window
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
+    Image.MAX_IMAGE_PIXELS = None  # `datasets.photos.MEMORY` says how many instead
+    warnings.filterwarnings("ignore", module="PIL")  # about harmless faults of photos
 
 
 def run_script(
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    args: argparse.Namespace,
+    save_memory: str,
+) -> int:
+    """Run a script that writes its files in the end; make one line of what goes wrong.
+
+    Args:
+        name: The script's, for messages.
+        run: Does the work.
+        args: The flags, `device` among them.
+        save_memory: What to do where memory does not suffice.
+
+    Returns:
+        The exit status: 0, 2 for unusable input, 130 after Ctrl-C.
+    """
+    prepare()
+    try:
+        run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        leave_output()
+    except (InputError, OSError) as error:
+        print(f"{name}: {printable(error)}", file=sys.stderr)
+        return 2
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(
+            f"{name}: it needs more memory than {args.device} has: {save_memory}",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped; nothing is written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def leave_output() -> None:
+    """Nobody reads the output any more, as after `| head`: let the rest go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+
+
+def run_training(
     name: str,
     run: Callable[[argparse.Namespace, Processes], None],
     args: argparse.Namespace,
@@ -35,9 +93,7 @@ def run_script(
     Returns:
         The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    matplotlib.use("Agg")  # files only, no window
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit its encoding
-        sys.stdout.reconfigure(errors="backslashreplace")
+    prepare()
 
     def kept(what: str) -> str:
         if args.output is not None and holds_finished_run(args.output):
@@ -49,6 +105,12 @@ def run_script(
     try:
         with start_processes(args.device, args.shard) as processes:
             run(args, processes)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        what = kept("what the last checkpoint holds")
+        leave_output()
+        complain(f"{name}: nobody reads its output any more, so it stops; {what}")
+        return 2
     except (InputError, TrainingDiverged) as error:
         complain(f"{name}: {printable(error)}")
         return 2

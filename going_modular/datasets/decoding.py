@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from going_modular.data_setup import square_tensor
 from going_modular.errors import InputError
 from going_modular.system.cores import usable_cores
 
@@ -18,26 +15,9 @@ __all__ = [
     "check_memory",
     "decode_all",
     "decode_into",
-    "read_photo",
-    "to_8_bits",
 ]
 
 MOST_BYTES = 8 * 10**9  # of images held in memory
-
-
-def read_photo(path: Path, image_size: int) -> Tensor:
-    """Read one photo, upright, as a (3, image_size, image_size) uint8 square."""
-    with Image.open(path) as photo:
-        photo.draft("RGB", (image_size, image_size))  # decodes large JPEGs smaller
-        return square_tensor(to_8_bits(ImageOps.exif_transpose(photo)), image_size)
-
-
-def to_8_bits(photo: Image.Image) -> Image.Image:
-    """Scale greys of 16 bits, which Pillow would clip to white; leave the rest."""
-    if not photo.mode.startswith("I"):
-        return photo
-    greys = np.asarray(photo).clip(0, 65535) / 257
-    return Image.fromarray(greys.round().astype(np.uint8))
 
 
 def check_memory(count: int, image_size: int) -> None:

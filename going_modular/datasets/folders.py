@@ -14,7 +14,8 @@ from torch import Tensor
 
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.cache import cached_photos
-from going_modular.datasets.decoding import check_memory, decode_into, read_photo
+from going_modular.datasets.decoding import check_memory, decode_into
+from going_modular.datasets.photos import read_photo
 from going_modular.errors import InputError
 
 __all__ = ["TEST_FOLDERS", "files_in", "load_folder", "split"]

@@ -4,22 +4,25 @@ A photo is cut to the square that the model was trained on, or kept whole. A who
 gives another grid of patches, and the position embeddings are resized to it.
 """
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from going_modular.config import ViTConfig
-from going_modular.datasets.decoding import read_photo, to_8_bits
 from going_modular.datasets.fitting import fit_images
+from going_modular.datasets.photos import (
+    open_photo,
+    read_photo,
+    read_upright,
+    why_unreadable,
+)
 from going_modular.errors import InputError
 from going_modular.explorer.data import check_head
 from going_modular.inspection.capture import check_layer
-from going_modular.predictions import why_unreadable
 from going_modular.vit import make_head
 from going_modular.weights.conversion import resize_positions
 from going_modular.weights.reading import Pretrained
@@ -49,16 +52,14 @@ def read_image(path: Path, config: ViTConfig, whole: bool = False) -> Tensor:
     if not path.is_file():
         raise InputError(f"no photo {str(path)!r}: give the file of one")
     try:
-        warnings.simplefilter(
-            "ignore", Image.DecompressionBombWarning
-        )  # up to its limit
+        side = max(config.image_shape)
         if whole:
-            photo = read_upright(path)
+            photo = read_upright(path, side)
             size = photo.size
         else:
-            with Image.open(path) as photo:
+            with open_photo(path) as photo:
                 size = photo.size  # not turned yet, which does not matter here
-            x = read_photo(path, max(config.image_shape))  # (3, side, side)
+            x = read_photo(path, side)  # (3, side, side)
     except Exception as error:  # damaged files raise many kinds
         raise InputError(
             f"{path} is no readable image ({why_unreadable(error)}): give another photo"
@@ -68,12 +69,6 @@ def read_image(path: Path, config: ViTConfig, whole: bool = False) -> Tensor:
         config = replace(config, image_size=whole_shape(size, config))
         x = to_tensor(photo, config.image_shape)  # (3, H, W)
     return fit_images(x[None], config)[0]  # (C, H, W)
-
-
-def read_upright(path: Path) -> Image.Image:
-    """Read a photo in its full size, turned as its camera was held."""
-    with Image.open(path) as photo:
-        return to_8_bits(ImageOps.exif_transpose(photo)).convert("RGB")
 
 
 def to_tensor(photo: Image.Image, image_shape: tuple[int, int]) -> Tensor:
