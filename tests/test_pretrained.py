@@ -592,7 +592,7 @@ def test_report_has_an_entry_with_the_right_action_for_every_key(name):
     for key in state:
         expected = next((a for part, a in special.items() if part in key), "taken")
         assert actions(report, key) == [expected], key
-    assert len(report) == len(state)
+    assert len([e for e in report if e.action != "assumed"]) == len(state)
     assert all(entry.detail for entry in report if entry.action != "taken")
 
 
@@ -661,7 +661,7 @@ def test_representation_layer_goes_with_the_head(tmp_path, capsys):
     assert_head_is_zero(model)
     printed = capsys.readouterr().out
     assert "head new: zeros for 7 classes" in printed
-    assert "pre_logits/kernel left out" in printed
+    assert "pre_logits (2 tensors) left out" in printed
     same_classes = ViT(replace(WIDE, gelu="tanh"))
     load_pretrained(same_classes, tmp_path / "pretraining.npz")
     assert_head_is_zero(same_classes)

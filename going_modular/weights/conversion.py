@@ -33,6 +33,8 @@ def from_theirs(ours: str, parts: list[Tensor], flax: bool) -> Tensor:
     """
     if ours == "patch_embedding.projection.weight":
         (kernel,) = parts
+        if kernel.dim() == 2:
+            return kernel  # (D, P*P*C), as ours
         if flax:
             return kernel.flatten(0, 2).mT  # (P, P, C, D) to (D, P*P*C)
         return kernel.permute(0, 2, 3, 1).flatten(1)  # (D, C, P, P) to (D, P*P*C)

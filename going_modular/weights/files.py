@@ -1,33 +1,80 @@
-"""Reading weights from files of any kind. No file can run code."""
+"""Reading weights from files of any kind. No file can run code or fill the memory."""
 
 import json
 import pickle
 import re
+import sys
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from going_modular.errors import InputError
+from going_modular.system.reading import open_regular, read_json
 
-__all__ = ["read_weights", "unwrap", "weight_files"]
+__all__ = ["Inert", "first_line", "read_about", "read_weights", "weight_files"]
+
+# Names of a pickle that stand for plain values: options, paths, dates, numbers.
+HARMLESS = re.compile(
+    r"argparse\.Namespace|types\.SimpleNamespace|_codecs\.encode"
+    r"|(pathlib|pathlib\._local|datetime|decimal|fractions|uuid|collections)\.\w+"
+    r"|numpy\.(dtype|ndarray|dtypes\.\w+)|numpy\._?core\.multiarray\.(scalar|_reconstruct)"
+    r"|(builtins|__builtin__)\.(set|frozenset|slice|complex|range|object|bytearray)"
+    r"|copy_?reg\._reconstructor"
+)
+# How other files begin that may be taken for weights.
+OTHERS = {
+    b"\x89HDF": "HDF5, of Keras or TensorFlow: convert it to safetensors",
+    b"GGUF": "GGUF, quantised weights of language models",
+    b"version https://git-lfs": "a pointer of Git LFS, no weights: run git lfs pull",
+    b"<!DOCTYPE": "a web page, no weights: download the file itself",
+    b"<html": "a web page, no weights: download the file itself",
+}
+# Of these a config.json about a model has at least one.
+MODEL_NOTES = {"architecture", "architectures", "model_type", "hidden_size"}
+UNPACKED = 2**28  # bytes that a small archive may hold, and four times its own size
+
+
+class Inert:
+    """Stands in for an object of any class: keeps its values, and does nothing."""
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        self.values = {}
+
+    def __setstate__(self, state) -> None:
+        self.values = state if isinstance(state, dict) else {}
+
+    def __setitem__(self, key, value) -> None:
+        pass
+
+    def append(self, value) -> None:
+        pass
+
+    def extend(self, values) -> None:
+        pass
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor | np.ndarray], dict]:
-    """Read the tensors of a weights file, and what it says about its model.
+    """Read what a weights file holds, and what is said about its model.
 
     Args:
         path: A `.safetensors`, `.npz` or PyTorch file (`.pth`, `.pt`, `.bin`), or a
-            folder with one such file and the `config.json` of transformers or timm.
+            folder with one such file, or its shards, and the `config.json` of
+            transformers or timm. A `config.json` beside a file is read, too.
 
     Returns:
-        The tensors by name, and a dictionary: "vit" holds this project's own notes,
-        "config" the folder's `config.json`, "preprocessor" its
+        The tensors by name, nested as in the file, and a dictionary: "vit" holds this
+        project's own notes, "config" a `config.json`, "preprocessor" a
         `preprocessor_config.json`.
 
     Raises:
@@ -37,13 +84,25 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor | np.ndarray], dict
     path = Path(path)
     if path.is_dir():
         return read_folder(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"no weights file {path}")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty: fetch or copy it again")
+    state, about = read_file(path)
+    return state, about or read_about_beside(path)
+
+
+def read_file(path: Path) -> tuple[dict, dict]:
+    """Read one file; a dictionary with this project's own notes comes with it."""
     try:
-        if path.suffix == ".safetensors":
+        with open_regular(path) as file:
+            begin = file.read(200)
+        if not begin:
+            raise InputError(f"{path} is empty: fetch or copy it again")
+        if what := next((w for mark, w in OTHERS.items() if mark in begin), None):
+            raise InputError(f"{path} is {what}")
+        if path.suffix == ".safetensors" or begin[8:9] == b"{":
             return read_safetensors(path)
+        if zipfile.is_zipfile(path):
+            check_unpacked_size(path)
         if is_numpy_archive(path):
             return read_numpy(path), {}
         return read_torch(path), {}
@@ -63,13 +122,14 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor | np.ndarray], dict
 
 
 def first_line(error: Exception) -> str:
-    # torch advises to load it without this protection: not repeated here
+    # torch and NumPy advise to load it without protection: not repeated here
     if unsupported := re.search(r"Unsupported .*?(?= was not|$)", str(error), re.M):
         return unsupported.group()
     if isinstance(error, KeyError):  # the number of an unknown instruction
         return "of no known format"
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__} {lines[0][:150]}".strip()
+    line = re.sub(r"\W+(when|unless|if) .*allow_pickle.*", "", lines[0])
+    return f"{type(error).__name__} {line[:150]}".strip()
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -77,6 +137,17 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         notes = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return tensors, {"vit": json.loads(notes["vit"])} if "vit" in notes else {}
+
+
+def check_unpacked_size(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than it is."""
+    with zipfile.ZipFile(path) as archive:
+        held = sum(member.file_size for member in archive.infolist())
+    size = path.stat().st_size
+    if held > UNPACKED + 4 * size:
+        raise InputError(
+            f"{path} has {size:,} bytes and would unpack to {held:,}: no weights do"
+        )
 
 
 def is_numpy_archive(path: Path) -> bool:
@@ -93,51 +164,117 @@ def read_numpy(path: Path) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def read_torch(path: Path) -> dict[str, Tensor]:
-    """Read a PyTorch file; take the weights out of a training checkpoint."""
-    with warnings.catch_warnings(action="ignore"):  # about foreign pickles
+def read_torch(path: Path) -> dict:
+    """Read a PyTorch file; what it holds beside tensors is kept out or made inert."""
+    with warnings.catch_warnings(action="ignore"), placeholders(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(state, Inert):
+        raise InputError(
+            f"{path} is refused: it holds a whole {type(state).__name__} as a pickle, "
+            "which could run code: give a whole file of tensors alone, as "
+            "torch.save(model.state_dict(), ...) writes it"
+        )
     if not isinstance(state, dict):
         raise ValueError(f"it holds a {type(state).__name__}, no state dictionary")
-    return unwrap(state)
+    return state
 
 
-def unwrap(state: Mapping) -> dict:
-    """Take the weights out of a training checkpoint."""
-    for name in ("teacher", "state_dict", "model"):  # DINO, timm, DeiT
-        if isinstance(state.get(name), Mapping):
-            state = state[name]
-    return dict(state)
+@contextmanager
+def placeholders(path: Path) -> Iterator[None]:
+    """Let torch read a file that names harmless classes, without importing any.
+
+    Where it names them, an `Inert` is made. Anything else that it names stays refused.
+    """
+    try:
+        names = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # an old format, or a damaged file: `torch.load` will say
+        names = []
+    inert = [
+        (type(name.rpartition(".")[2], (Inert,), {}), name)
+        for name in names
+        if is_harmless(name)
+    ]
+    with safe_globals(inert):
+        yield
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict]:
-    """Read a folder as `save_pretrained` of transformers, or a timm repository."""
-    names = ("model.safetensors", "pytorch_model.bin")
-    path = next((folder / name for name in names if (folder / name).exists()), None)
-    if path is None:
-        raise InputError(
-            f"folder {folder} holds no weights: none of {', '.join(names)}"
-        )
-    tensors, about = read_weights(path)
+def is_harmless(name: str) -> bool:
+    """Whether a name of a pickle stands for a value, as far as its name tells."""
+    if HARMLESS.fullmatch(name):
+        return True
+    package, _, last = name.partition(".")[0], *name.rpartition(".")[1:]
+    known = package in sys.stdlib_module_names or package == "__builtin__"
+    own = package == "__main__" or not known
+    return own and last.lstrip("_")[:1].isupper()  # a class, of anybody's
+
+
+def read_about(folder: Path) -> dict:
+    """What `config.json` and `preprocessor_config.json` in a folder say, if anything.
+
+    Raises:
+        InputError: One is there and holds no JSON object.
+    """
+    about = {}
     for key, name in (("config", "config"), ("preprocessor", "preprocessor_config")):
         file = folder / f"{name}.json"
-        if file.exists():
-            try:
-                about[key] = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise InputError(f"{file} is no JSON file ({error})") from None
-            if not isinstance(about[key], dict):
-                raise InputError(f"{file} holds no JSON object")
-    return tensors, about
+        try:
+            about[key] = read_json(file)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise InputError(f"cannot read {file} ({error.strerror})") from None
+        if not isinstance(about[key], dict):
+            raise InputError(f"{file} holds no JSON object")
+    return about
 
 
-WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".npz")
+def read_about_beside(path: Path) -> dict:
+    """The same of the folder that a lone file is in, if it is about a model."""
+    try:
+        about = read_about(path.parent)
+    except InputError:
+        return {}
+    return about if MODEL_NOTES & about.get("config", {}).keys() else {}
+
+
+def read_folder(folder: Path) -> tuple[dict, dict]:
+    """Read a folder as `save_pretrained` of transformers, or a timm repository."""
+    names = ("model.safetensors", "pytorch_model.bin")
+    for name in names:
+        if (folder / name).exists():
+            state, about = read_file(folder / name)
+            return state, about if "vit" in about else read_about(folder)
+        if (folder / f"{name}.index.json").exists():
+            return read_shards(folder, f"{name}.index.json"), read_about(folder)
+    raise InputError(f"folder {folder} holds no weights: none of {', '.join(names)}")
+
+
+def read_shards(folder: Path, name: str) -> dict:
+    """Read weights that lie in several files, as their index tells."""
+    index = read_json(folder / name)
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict) or not all(
+        isinstance(f, str) and f == Path(f).name for f in files.values()
+    ):
+        raise InputError(f"{folder / name} names no files of this folder")
+    state = {}
+    for file in sorted(set(files.values())):
+        if not (folder / file).exists():
+            raise InputError(f"{folder / file} is missing, which {name} names")
+        state |= read_file(folder / file)[0]
+    if missing := sorted(set(files) - set(state)):
+        raise InputError(f"the files of {folder} lack {', '.join(missing[:3])}")
+    return state
+
+
+WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".tar", ".npz")
 
 
 def weight_files(weights: str) -> set[Path]:
     """The files that such weights are read from, resolved; a name has none."""
     place = Path(weights).resolve()
     if not place.is_dir():
-        return {place}
+        return {place, place.parent / "config.json"}
     files = {path.resolve() for path in place.iterdir() if path.suffix in WEIGHTS}
-    return {place, place / "config.json", *files}
+    notes = {place / "config.json", place / "preprocessor_config.json"}
+    return {place, *notes, *files}

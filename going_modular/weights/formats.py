@@ -8,9 +8,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["FORMATS", "Format", "expand"]
+__all__ = ["BLOCK", "FORMATS", "OWN", "OWN_WITH_TANH", "Format", "expand"]
 
 BLOCK = "encoder.blocks.#."
+OUR_BLOCK = (
+    "msa_block.layer_norm.*",
+    "msa_block.msa.qkv.*",
+    "msa_block.msa.out.*",
+    "mlp_block.layer_norm.*",
+    "mlp_block.mlp.linear_1.*",
+    "mlp_block.mlp.linear_2.*",
+)
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 HALF = dict(mean=(0.5,), std=(0.5,))
 
@@ -42,16 +50,8 @@ def table(outside: tuple[str, ...], block: str, inside: tuple[str, ...]) -> dict
         "head.*",
         "pre_logits.*",
     )
-    our_inside = (
-        "msa_block.layer_norm.*",
-        "msa_block.msa.qkv.*",
-        "msa_block.msa.out.*",
-        "mlp_block.layer_norm.*",
-        "mlp_block.mlp.linear_1.*",
-        "mlp_block.mlp.linear_2.*",
-    )
     pairs = dict(zip(ours, outside, strict=False))
-    for name, theirs in zip(our_inside, inside, strict=True):
+    for name, theirs in zip(OUR_BLOCK, inside, strict=True):
         pairs[BLOCK + name] = block + theirs
     return pairs
 
@@ -160,6 +160,21 @@ FORMATS = {
         flax=True,
     ),
 }  # fmt: skip
+
+
+# This project's own names, as `state_dict()` gives them without a word on the model.
+OWN = Format(
+    "this project's",
+    {name: name for name in FORMATS["timm"].names},
+    FORMATS["timm"].numerics,
+)
+
+
+OWN_WITH_TANH = Format(
+    OWN.title,
+    {**OWN.names, "head.*": "head.2.*", "pre_logits.*": "head.0.*"},
+    OWN.numerics,
+)
 
 
 def expand(form: Format, depth: int) -> Iterator[tuple[str, list[str]]]:

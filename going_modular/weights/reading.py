@@ -1,10 +1,12 @@
 """Reading weights of any kind into our names and forms."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,30 +14,37 @@ from going_modular.checkpoint import read_notes
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.system.text import printable
+from going_modular.weights.choosing import choose_model
 from going_modular.weights.conversion import (
     check_flax_heads,
     check_layer_scale,
     fold_layer_scale,
     from_theirs,
 )
-from going_modular.weights.files import unwrap
-from going_modular.weights.formats import Format
+from going_modular.weights.formats import Format, expand
 from going_modular.weights.recognition import (
     as_tensor,
     find_names,
+    leave_out_extras,
+    name_head,
     recognise,
-    strip_prefixes,
-    take_out_extras,
+    refuse_other_designs,
 )
 from going_modular.weights.sizes import (
     check_shapes,
+    grid_of,
     infer_config,
     infer_grid,
+    kernel_shape,
     read_hints,
 )
 from going_modular.weights.sources import read_source
 
 __all__ = ["Entry", "Pretrained", "Report", "read_pretrained"]
+
+
+# Assumptions that a script's flags can replace.
+FLAGS = ("image_size", "num_heads", "mean", "std")
 
 
 class Entry(NamedTuple):
@@ -64,16 +73,45 @@ class Report(list):
 
     def summary(self) -> str:
         """How many tensors met with what, and a line for each that needs a word."""
-        counts = Counter(entry.action for entry in self)
+        told = [entry for entry in self if entry.action != "assumed"]
+        counts = Counter(entry.action for entry in told if entry.action != "chosen")
         lines = [", ".join(f"{count} {action}" for action, count in counts.items())]
         plain = ("taken", "joined", "transposed", "folded")
-        lines += [f"{k} {a}: {d}" for k, a, d in self if a not in plain]
+        lines += merged([entry for entry in told if entry.action not in plain])
+        assumed = [entry for entry in self if entry.action == "assumed"]
+        for why in dict.fromkeys(entry.detail.partition(": ")[2] for entry in assumed):
+            values = [
+                f"{key} {value}"
+                for key, _, detail in assumed
+                for value, reason in [detail.split(": ", 1)]
+                if reason == why
+            ]
+            lines.append(f"assumed, {why}: {', '.join(values)}")
+        flags = [f for f in FLAGS if f in {entry.key for entry in assumed}]
+        if flags:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in flags)
+            lines.append(f"where that is wrong: {names}")
         return "\n".join(map(printable, lines))
 
     def __str__(self) -> str:
         width = max((len(entry.key) for entry in self), default=0)
         lines = [f"{k:<{width}}  {a:<10}  {d}".rstrip() for k, a, d in self]
         return "\n".join(map(printable, lines))
+
+
+def merged(entries: list[Entry]) -> list[str]:
+    """A line for each entry, but one for all tensors of a part that are left out."""
+    lines, parts = [], {}
+    for key, action, detail in entries:
+        if action == "left out":
+            part = re.split(r"[./]", key)[0]
+            parts.setdefault((part, detail), []).append(key)
+        else:
+            lines.append(f"{key} {action}: {detail}")
+    for (part, detail), keys in parts.items():
+        name = keys[0] if len(keys) == 1 else f"{part} ({len(keys)} tensors)"
+        lines.append(f"{name} left out: {detail}")
+    return lines
 
 
 @dataclass
@@ -96,7 +134,11 @@ class Pretrained:
 
 
 def read_pretrained(
-    source, num_heads: int | None = None, grid_shape: tuple[int, int] | None = None
+    source,
+    num_heads: int | None = None,
+    grid_shape: tuple[int, int] | None = None,
+    raw: bool = False,
+    **told,
 ) -> Pretrained:
     """Read weights of any kind into our names and forms.
 
@@ -105,6 +147,9 @@ def read_pretrained(
         num_heads: Heads in each block, where the source does not tell.
         grid_shape: Patches in a column and in a row, where the source does not tell
             and the grid is no square.
+        raw: Where weights lie beside their running average, take these.
+        told: Fields of `ViTConfig` to be taken instead of what is assumed: `mean`,
+            `std`, `image_size`.
 
     Raises:
         InputError: The source is missing, damaged, or no model that ours can be.
@@ -112,23 +157,35 @@ def read_pretrained(
     if isinstance(source, Pretrained):
         return source
     from_memory = isinstance(source, Mapping)
-    state, about = (unwrap(source), {}) if from_memory else read_source(source)
+    state, about = (source, {}) if from_memory else read_source(source)
+    told = {name: value for name, value in told.items() if value is not None}
     if "vit" in about:
-        return read_own(state, about["vit"])
-    originals = strip_prefixes(state)
-    bare = {key: as_tensor(state[name]) for key, name in originals.items()}
-    found = read_foreign(bare, about, num_heads, grid_shape)
-    found.report.rename(originals)
+        return read_own(state, about["vit"], told)
+    chosen = choose_model(state, raw)
+    for bare, value in chosen.items():
+        try:
+            chosen[bare] = as_tensor(value)
+        except InputError as error:
+            raise InputError(f"{chosen.originals[bare]} {error}") from None
+    report = Report()
+    if chosen.said:
+        report.note("model", "chosen", chosen.said)
+    found = read_foreign(chosen, about, num_heads, grid_shape, told, report)
+    for key, why in chosen.left_out.items():
+        report.note(key, "left out", why)
+    report.rename(chosen.originals)
     found.names = {
-        ours: [originals[key] for key in theirs] for ours, theirs in found.names.items()
+        ours: [chosen.originals.get(key, key) for key in theirs]
+        for ours, theirs in found.names.items()
     }
     return found
 
 
-def read_own(state: dict[str, Tensor], notes: dict) -> Pretrained:
+def read_own(state: dict[str, Tensor], notes: dict, told: dict) -> Pretrained:
     """Read a file of `save_model`, which describes itself."""
     try:
         config, class_names = read_notes(notes)
+        config = replace(config, **{k: told[k] for k in ("mean", "std") if k in told})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"the file's own notes describe no model ({type(error).__name__} {error})"
@@ -145,44 +202,74 @@ def read_foreign(
     about: dict,
     num_heads: int | None,
     grid_shape: tuple[int, int] | None,
+    told: dict,
+    report: Report,
 ) -> Pretrained:
-    """Read another library's weights."""
-    report = Report()
-    for key, reason in take_out_extras(state).items():
-        report.note(key, "left out", reason)
+    """Read another library's weights, by their bare names."""
+    refuse_other_designs(state)
     form, depth = recognise(state)
+    for key, why in leave_out_extras(state, form, depth).items():
+        report.note(key, "left out", why)
+    left_out, renamed = name_head(state, form)
+    for key, why in left_out.items():
+        report.note(key, "left out", why)
     check_layer_scale(state, depth)
     state, gammas = fold_layer_scale(state)
     for key in gammas:
         report.note(key, "folded", "LayerScale, into the linear layer before it")
+    add_head_bias(state, form, report)
     names = find_names(state, form, depth)
     weights = {
         ours: convert(ours, theirs, state, form, report)
         for ours, theirs in names.items()
     }
-    hints = read_hints(about, form, headless="head.weight" not in weights)
+    report.rename({new: old for old, new in renamed.items()})
+    hints, assumed = read_hints(about, form, headless="head.weight" not in weights)
     class_names = hints.pop("class_names", None)
     (key,) = names["patch_embedding.projection.weight"]
-    kernel = state[key].shape[::-1] if form.flax else state[key].shape  # (D, C, P, P)
-    if len(kernel) != 4 or kernel[2] != kernel[3]:
-        raise InputError(f"{key}: shape {tuple(state[key].shape)}, no square patches")
+    kernel = kernel_shape(key, state[key].shape, form)
+    grid = hints.pop("grid_shape", None)
+    if side := hints.pop("image_size", None):
+        grid = grid_of(side, kernel[2])
+    if "image_size" in told:
+        grid_shape = grid_of(told["image_size"], kernel[2])
     if form.flax:
         hints["num_heads"] = check_flax_heads(state)
+    elif "num_heads" not in hints and num_heads is None:
+        assumed["num_heads"] = "as published models of this width have"
     hints.setdefault("num_heads", num_heads)
     name = "patch_embedding.position_embedding"
     (key,) = names[name]
-    hints["grid_shape"], extended = infer_grid(
-        key, weights[name].shape, form, hints.get("grid_shape"), grid_shape
-    )
+    square = grid is None and grid_shape is None
+    grid, extended = infer_grid(key, weights[name].shape, form, grid, grid_shape)
+    hints["grid_shape"] = grid
+    if square:
+        assumed["image_size"] = "since the patches fill a square"
     if extended:
         weights[name] = F.pad(weights[name], (0, 0, 1, 0))  # (1, T, D)
         report.change(key, "extended", "zeros added for the class token")
+    hints |= {k: tuple(told[k]) for k in ("mean", "std") if k in told}
     config = infer_config(weights, kernel, depth, hints)
+    for name, why in assumed.items():
+        if name not in told:
+            value = getattr(config, name)
+            report.note(name, "assumed", f"{value}: {why}")
     if "head.weight" not in weights or len(class_names or ()) != config.num_classes:
         class_names = None
     weights, names = number_head_layers(weights), number_head_layers(names)
     check_shapes(weights, config, names)
     return Pretrained(weights, config, report, names, class_names)
+
+
+def add_head_bias(state: dict[str, Tensor], form: Format, report: Report) -> None:
+    """Give a head without a bias one of zeros, which adds nothing."""
+    for ours, (theirs, *_) in expand(form, 1):
+        if ours == "head.bias" and theirs not in state:
+            weight = re.sub("bias$", "kernel" if form.flax else "weight", theirs)
+            if weight in state:
+                count = state[weight].shape[-1 if form.flax else 0]
+                state[theirs] = torch.zeros(count)
+                report.note(theirs, "extended", "zeros: the head has no bias")
 
 
 def convert(
@@ -197,7 +284,14 @@ def convert(
     try:
         if not all(part.dim() for part in parts):
             raise ValueError("a number alone")
+        if not all(part.is_floating_point() for part in parts):
+            raise TypeError
         tensor = from_theirs(ours, parts, form.flax)
+    except TypeError:
+        raise InputError(
+            f"{', '.join(theirs)}: whole numbers, as quantised weights have: give the "
+            "weights as floats"
+        ) from None
     except (IndexError, RuntimeError, ValueError):
         shapes = ", ".join(str(tuple(part.shape)) for part in parts)
         raise InputError(

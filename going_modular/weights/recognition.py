@@ -8,84 +8,146 @@ import torch
 from torch import Tensor
 
 from going_modular.errors import InputError
-from going_modular.weights.formats import FORMATS, Format, expand
+from going_modular.weights.formats import FORMATS, OWN, OWN_WITH_TANH, Format, expand
 
 __all__ = [
     "as_tensor",
     "find_names",
+    "leave_out_extras",
+    "name_head",
     "recognise",
-    "strip_prefixes",
-    "take_out_extras",
+    "refuse_other_designs",
 ]
-
-# What training scripts and wrappers put before the names.
-PREFIXES = (
-    "module.", "_orig_mod.", "backbone.", "model.", "opt/target/", "params/", "vit.",
-)  # fmt: skip
 
 # Parts that the paper's model has no place for. These can go:
 LEFT_OUT = {
     r"mask_token|embeddings\.mask_token": "used in masked pre-training only",
-    r"pooler\.dense\..*": "a tanh layer after y; the linear head reads y itself",
+    r"pooler\..*": "a tanh layer after y; the linear head reads y itself",
     r"head\.(mlp|last_layer)\..*": "DINO's projection head, used in pre-training only",
+    r"(dino|ibot)_?(head|loss).*": "a projection head, used in pre-training only",
     r"opt/.*": "state of the optimiser",
+    r"(\w+\.)?decoder.*|mask_.*": "a decoder, used in pre-training only",
+    r".*(criterion|loss|predictor|projector|projection_?head)\..*": "for training only",
 }
 # Without these the model would compute something else:
 REFUSED = {
+    r"visual\..*|class_embedding|(vision_model\.)?(embeddings\.class_embedding"
+    r"|pre_layrnorm\..*)": "CLIP's numerics (a LayerNorm before the blocks, QuickGELU)",
+    r"vision_model\..*|head\.(probe|attention\..*)|embeddings\.position_embedding\..*":
+        "SigLIP's numerics (a head that attends, no class token)",
     r"reg_token|.*register_tokens": "register tokens, more tokens than Equation 1 has",
     r"dist_token|head_dist\..*|.*distillation.*": "a distillation token (DeiT)",
     r"fc_norm\..*|attn_pool\..*|MAPHead_0/.*": "a head on all patches, no class token",
     r"norm_pre\..*|.*\.attn\.[qk]_norm\..*": "LayerNorms that the paper's model lacks",
-    r".*\.mlp\.(w12|w3|fc1_g)\..*": "a gated MLP (SwiGLU)",
+    r".*\.mlp\.(w12|w3|fc1_g|weights_in|weights_out)\b.*": "a gated MLP (SwiGLU)",
     r".*rel_pos.*|.*relative_position.*": "relative position embeddings",
+    r".*\brope\b.*|storage_tokens": "rotating position embeddings (DINOv3)",
     r"Transformer/encoderblock/.*": "blocks stacked in one tensor (big_vision's scan)",
-}
+    r".*\.(lora_[AB]|base_layer)\..*": "adapters (LoRA): merge them into the weights",
+    r".*\.(SCB|absmax|quant_state|qweight|qzeros)\b.*": "quantised weights",
+}  # fmt: skip
 
 
 def find_reason(key: str, reasons: Mapping[str, str]) -> str | None:
     return next((why for what, why in reasons.items() if re.fullmatch(what, key)), None)
 
 
-def strip_prefixes(keys: Collection[str]) -> dict[str, str]:
-    """Take wrappers' prefixes off names: the names as they were, by the bare ones."""
-
-    def strip(key: str) -> str:
-        key = str(key)
-        while prefix := next((p for p in PREFIXES if key.startswith(p)), None):
-            key = key[len(prefix) :]
-        return key
-
-    originals = {strip(key): key for key in keys}
-    if len(originals) != len(keys):
-        raise InputError("the weights hold two models: give one of them")
-    return originals
-
-
 def as_tensor(value) -> Tensor | None:
-    """A tensor or a NumPy array as float32; None for anything else."""
+    """A tensor, floats as float32, also out of an array; None for anything else.
+
+    Raises:
+        InputError: It is sparse, quantised, complex, or larger than its memory.
+    """
     if isinstance(value, np.ndarray):
         if value.dtype == "V2":  # how NumPy stores bfloat16
             value = torch.from_numpy(value.view(np.int16)).view(torch.bfloat16)
-        elif value.dtype.kind in "fiu":
+        elif value.dtype.kind in "fiuc":
             value = torch.from_numpy(value)
-    return value.float() if isinstance(value, Tensor) else None
+    if not isinstance(value, Tensor):
+        return None
+    value = value.detach()
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        raise InputError("is sparse, quantised or without numbers")
+    if value.is_complex():
+        raise InputError("holds complex numbers")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise InputError(f"repeats few numbers as {tuple(value.shape)}")
+    return value.float() if value.is_floating_point() else value
 
 
-def take_out_extras(state: dict[str, Tensor | None]) -> dict[str, str]:
-    """Remove what can go from `state`, and say why, by name.
-
-    Raises:
-        InputError: The model has a part that ours lacks.
-    """
-    for key in state:
+def refuse_other_designs(keys: Collection[str]) -> None:
+    """Raise an InputError where a model has a part that ours lacks."""
+    for key in keys:
         if reason := find_reason(key, REFUSED):
             raise InputError(f"{key}: these weights belong to a model with {reason}")
-    reasons = {key: find_reason(key, LEFT_OUT) for key in state}
-    reasons |= {key: "no numbers" for key, value in state.items() if value is None}
-    left_out = {key: reason for key, reason in reasons.items() if reason}
-    for key in left_out:
+
+
+def leave_out_extras(
+    state: dict[str, Tensor | None], form: Format, depth: int
+) -> dict[str, str]:
+    """Remove what can go from `state`, and say why, by name."""
+    expected = {name for _, theirs in expand(form, depth) for name in theirs}
+    core = {name.split("#")[0].split("*")[0] for name in form.names.values()}
+    core |= {name.split(".")[0] + "." for name in core if "." in name}
+    reasons = {}
+    for key, value in state.items():
+        if value is None:
+            reasons[key] = "no numbers"
+        elif key in expected:
+            continue
+        elif reason := find_reason(key, LEFT_OUT):
+            reasons[key] = reason
+        elif not value.dim():
+            reasons[key] = "a number alone"
+        elif not key.startswith(tuple(core)) and not re.search(
+            "norm|embed|token|pos|ln_", key.rpartition(".")[0] or key
+        ):
+            reasons[key] = "no part of the paper's model"
+    for key in reasons:
         del state[key]
-    return left_out
+    return reasons
+
+
+def name_head(
+    state: dict[str, Tensor | None], form: Format
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Give a head of another form the names that this format has for it.
+
+    A single linear layer is a head, whatever its name. Anything else is taken out.
+
+    Returns:
+        Why tensors were taken out, and what others are called now, by name.
+    """
+    names = {theirs for ours, (theirs, *_) in expand(form, 1) if is_of_head(ours)}
+    stem = form.names["head.*"].rstrip("*")
+    kinds = r"(heads?|classifier|fc|linear)([./].*)?[./](weight|bias|kernel|scale)"
+    tensors = {
+        key: value
+        for key, value in state.items()
+        if re.fullmatch(kinds, key) and value is not None and value.dim()
+    }
+    if not tensors or set(tensors) <= names:
+        return {}, {}
+    matrices = [key for key, value in tensors.items() if value.dim() == 2]
+    stems = {re.split(r"[./]\w+$", key)[0] for key in tensors}
+    if len(matrices) != 1 or len(stems) != 1:
+        for key in tensors:
+            del state[key]
+        why = "a head of several layers, no single linear one"
+        return dict.fromkeys(tensors, why), {}
+    renamed = {}
+    for key in tensors:
+        name = stem + re.split(r"[./]", key)[-1]
+        state[name] = state.pop(key)
+        renamed[key] = name
+    return {}, renamed
+
+
+def is_of_head(ours: str) -> bool:
+    return ours.partition(".")[0] in ("head", "pre_logits")
+
+
+MOST_MISSING = 0.5  # of a format's names
 
 
 def count_blocks(keys: Collection[str], form: Format) -> int:
@@ -100,22 +162,25 @@ def recognise(keys: Collection[str]) -> tuple[Format, int]:
     """The format that has most of these names, and the number of blocks.
 
     Raises:
-        InputError: No format has half of them.
+        InputError: Less than half of a format's names are there.
     """
-    shares = {}
-    for title, form in FORMATS.items():
-        depth = count_blocks(keys, form)
-        names = {name for _, theirs in expand(form, depth) for name in theirs}
-        shares[title] = len(names & set(keys)) / max(1, len(keys))
-    title = max(shares, key=shares.get)
-    depth = count_blocks(keys, FORMATS[title])
-    if shares[title] < 0.5 or depth == 0:
+    forms, counts = [*FORMATS.values(), OWN, OWN_WITH_TANH], []
+    for form in forms:
+        names = {
+            name
+            for _, theirs in expand(form, count_blocks(keys, form))
+            for name in theirs
+        }
+        counts.append(len(names & set(keys)))
+    form = forms[counts.index(max(counts))]
+    depth = count_blocks(keys, form)
+    if max(counts) < MOST_MISSING * len(list(expand(form, depth))) or depth == 0:
         some = ", ".join(sorted(keys)[:3]) or "nothing"
         raise InputError(
             f"these are no weights of a Vision Transformer as {', '.join(FORMATS)} "
             f"name them: they hold {some}, ..."
         )
-    return FORMATS[title], depth
+    return form, depth
 
 
 def find_names(

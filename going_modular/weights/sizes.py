@@ -17,8 +17,10 @@ from going_modular.weights.formats import FORMATS, IMAGENET, Format
 __all__ = [
     "check_shapes",
     "expected_shapes",
+    "grid_of",
     "infer_config",
     "infer_grid",
+    "kernel_shape",
     "read_hints",
 ]
 
@@ -31,50 +33,125 @@ GELUS = {
 }
 
 
-def read_hints(about: dict, form: Format, headless: bool) -> dict:
-    """What the source says, or its format lets us assume, of the model's numerics."""
+def read_hints(about: dict, form: Format, headless: bool) -> tuple[dict, dict]:
+    """What the source says of the model's numerics, or its format lets us assume.
+
+    Args:
+        about: As `weights.files.read_weights` gives it, and "fields", "classes".
+        form: Whose weights these are.
+        headless: There is no head: they are a backbone.
+
+    Returns:
+        Fields of `ViTConfig`, `grid_shape` and `class_names`; and of those that are
+        only assumed, why.
+    """
     hints = dict(form.numerics)
     if form is FORMATS["timm"] and headless:  # DINO's and DINOv2's backbones
         hints |= IMAGENET
+    why = f"as {form.title} weights {'without a head ' * headless}mostly have"
+    assumed = dict.fromkeys(form.numerics, why)
     config, pixels = about.get("config", {}), about.get("preprocessor", {})
-    if config.get("global_pool", "token") not in ("token", ""):  # timm
-        raise InputError(
-            f"config.json has global_pool {config['global_pool']!r}: these weights "
-            "predict from all patches, the paper's model from its class token"
-        )
+    told = {}
     try:
-        if "pretrained_cfg" in config:  # timm
-            hints |= {k: tuple(config["pretrained_cfg"][k]) for k in ("mean", "std")}
-        elif config:
-            hints |= read_transformers(config)
+        told |= read_timm(config) if is_timms(config) else read_transformers(config)
         for name in ("mean", "std"):
             if pixels.get(f"image_{name}"):
-                hints[name] = tuple(pixels[f"image_{name}"])
-    except (AttributeError, KeyError, TypeError, ZeroDivisionError) as error:
+                told[name] = tuple(map(float, pixels[f"image_{name}"]))
+        if pixels.get("do_normalize") is False:
+            told |= dict(mean=(0.0,), std=(1.0,))
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+    ) as error:
         raise InputError(
             "config.json or preprocessor_config.json describes no Vision Transformer "
             f"({type(error).__name__} {error})"
         ) from None
     if "classes" in about:
-        hints["class_names"] = tuple(about["classes"])
-    return hints | about.get("fields", {})
+        told["class_names"] = tuple(about["classes"])
+    told |= about.get("fields", {})
+    assumed = {name: why for name, why in assumed.items() if name not in told}
+    return hints | told, assumed
+
+
+def is_timms(config: dict) -> bool:
+    return "pretrained_cfg" in config or "architecture" in config
+
+
+def read_timm(config: dict) -> dict:
+    """What the `config.json` of timm says of a model's numerics."""
+    trained, built = config.get("pretrained_cfg", config), config.get("model_args", {})
+    pool = built.get("global_pool", config.get("global_pool", "token"))
+    if pool not in ("token", ""):
+        raise InputError(
+            f"config.json has global_pool {pool!r}: these weights predict from all "
+            "patches, the paper's model from its class token"
+        )
+    hints = {k: tuple(map(float, trained[k])) for k in ("mean", "std") if k in trained}
+    if "num_heads" in built:
+        hints["num_heads"] = whole_number("num_heads", built["num_heads"])
+    size = built.get("img_size") or trained.get("input_size", [])[1:] or None
+    if size is not None:
+        hints["image_size"] = size if isinstance(size, int) else tuple(size)
+    names = config.get("label_names") or trained.get("label_names")
+    if names:
+        hints["class_names"] = tuple(map(str, names))
+    return hints
+
+
+def whole_number(name: str, value) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**16:
+        raise ValueError(f"{name} {value!r}")
+    return value
 
 
 def read_transformers(config: dict) -> dict:
     """The same from the `config.json` of transformers."""
+    if not config:
+        return {}
     gelu = config.get("hidden_act", "gelu")
     if gelu not in GELUS:
         raise InputError(f"hidden_act {gelu!r}: our MLP has GELU only")
-    sides, P = config["image_size"], config["patch_size"]
-    rows, columns = sides if isinstance(sides, list) else (sides, sides)
     labels = config.get("id2label") or {}
+    heads = whole_number("num_attention_heads", config["num_attention_heads"])
     return dict(
         gelu=GELUS[gelu],
-        layer_norm_eps=config["layer_norm_eps"],
-        num_heads=config["num_attention_heads"],
-        grid_shape=(rows // P, columns // P),
-        class_names=tuple(labels[key] for key in sorted(labels, key=int)),
+        layer_norm_eps=float(config["layer_norm_eps"]),
+        num_heads=heads,
+        grid_shape=grid_of(config["image_size"], config["patch_size"]),
+        class_names=tuple(str(labels[key]) for key in sorted(labels, key=int)),
     )
+
+
+def grid_of(size: int | tuple[int, int], patch_size: int) -> tuple[int, int]:
+    """Patches in a column and in a row of images of a size."""
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    rows, columns = (whole_number("image_size", side) // patch_size for side in sides)
+    return rows, columns
+
+
+def kernel_shape(
+    key: str, shape: torch.Size, form: Format
+) -> tuple[int, int, int, int]:
+    """(D, C, P, P), the shape that E has as a convolution.
+
+    Args:
+        key: Its name.
+        shape: That; the reverse in Flax; or (D, P*P*C), as we keep it.
+        form: Whose it is.
+    """
+    if len(shape) == 2:
+        for C in (3, 1, *range(2, 17)):
+            P = math.isqrt(shape[1] // C)
+            if P * P * C == shape[1]:
+                return shape[0], C, P, P
+    kernel = shape[::-1] if form.flax else shape
+    if len(kernel) != 4 or kernel[2] != kernel[3]:
+        raise InputError(f"{key}: shape {tuple(shape)}, no square patches")
+    return tuple(kernel)
 
 
 def infer_grid(
