@@ -107,6 +107,6 @@ class PatchEmbedding(nn.Module):
     def embed(self, x_p: Tensor) -> Tensor:
         """Embed (B, N, P*P*C) patches as (B, T, D) tokens, z_0."""
         tokens = self.projection(x_p)  # (B, N, D)
-        class_token = self.class_token.expand(len(x_p), -1, -1)  # (B, 1, D)
+        class_token = self.class_token.expand(x_p.shape[0], -1, -1)  # (B, 1, D)
         z0 = torch.cat([class_token, tokens], dim=1)  # (B, T, D)
         return self.dropout(z0 + self.position_embedding)

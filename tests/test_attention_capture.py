@@ -2,6 +2,7 @@
 
 import gc
 import re
+import threading
 import types
 
 import numpy as np
@@ -681,3 +682,30 @@ def test_unknown_kinds_are_refused(model, x):
 def test_asking_for_nothing_is_refused(model, x, asked):
     with pytest.raises(InputError, match="nothing to capture"):
         capture(model, x, **asked)
+
+
+def test_other_threads_may_predict_with_the_same_model_meanwhile():
+    model = noisy_vit(toy_config()).eval()
+    images = [images_for(model.config, seed=seed) for seed in range(9)]
+    expected = [capture(model, x, kinds=KINDS) for x in images]
+    stop = threading.Event()
+
+    def predict_on() -> None:
+        with torch.inference_mode():
+            while not stop.is_set():
+                model(images[-1])
+
+    threads = [threading.Thread(target=predict_on) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            for x, whole in zip(images, expected, strict=True):
+                found = capture(model, x, kinds=KINDS)
+                assert torch.equal(found.logits, whole.logits)
+                for kind in KINDS:
+                    assert torch.equal(getattr(found, kind), getattr(whole, kind))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

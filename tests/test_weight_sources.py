@@ -1,13 +1,16 @@
 """Weights by name: fetched, verified and cached, or one line that says what to do."""
 
+import hashlib
 import http.client
 import http.server
 import io
+import json
 import socket
 import sys
 import threading
 import urllib.request
 from dataclasses import replace
+from types import SimpleNamespace
 
 import huggingface_hub
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from bomb import Bomb
 from peers import (
     WIDE,
     images_for,
@@ -25,6 +29,7 @@ from peers import (
     torchvision_vit,
     transformers_vit,
 )
+from safetensors.torch import save_file
 
 from going_modular.errors import InputError
 from going_modular.pretrained import from_pretrained
@@ -147,44 +152,75 @@ def test_missing_package_is_named(name, package, monkeypatch):
 # Through the libraries
 
 
-def test_torchvisions_weights_bring_their_pixels_and_class_names(monkeypatch):
+def put_by_hand(cache, monkeypatch, state) -> None:
+    """Put a file where torchvision's is looked for, under a name with its hash."""
+    cache.mkdir(parents=True)
+    torch.save(state, cache / "file")
+    digest = hashlib.sha256((cache / "file").read_bytes()).hexdigest()
+    name = f"vit_b_16_swag-{digest[:8]}.pth"
+    (cache / "file").rename(cache / name)
     weights = torchvision.models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1
-    c = replace(WIDE, num_classes=1000)
-    peer = torchvision_vit(c)
-    asked = []
+    about = SimpleNamespace(
+        url=f"https://download.pytorch.org/models/{name}",
+        transforms=weights.transforms,
+        meta=weights.meta,
+    )
+    monkeypatch.setattr(weight_sources, "find_torchvision", lambda name: about)
 
-    def get_state_dict(self, **options):
-        asked.append((self, options))
-        return peer.state_dict()
 
-    monkeypatch.setattr(type(weights), "get_state_dict", get_state_dict)
+def test_torchvisions_weights_bring_their_pixels_and_class_names(cache, monkeypatch):
+    peer = torchvision_vit(replace(WIDE, num_classes=1000))
+    put_by_hand(cache, monkeypatch, peer.state_dict())
     found = read_pretrained("vit_b_16.IMAGENET1K_SWAG_E2E_V1", 4)
-    assert asked == [(weights, dict(progress=True, check_hash=True))]
     assert found.config.mean == (0.485, 0.456, 0.406)
     assert found.config.std == (0.229, 0.224, 0.225)
-    assert found.class_names == tuple(weights.meta["categories"])
     assert found.class_names[0] == "tench"
+    assert len(found.class_names) == 1000
 
 
-def test_timms_weights_bring_their_numerics(monkeypatch):
+def test_a_file_of_torchvisions_with_another_hash_is_refused(cache, monkeypatch):
+    put_by_hand(cache, monkeypatch, torchvision_vit(WIDE).state_dict())
+    (file,) = cache.iterdir()
+    file.write_bytes(file.read_bytes() + b"!")
+    refused("vit_b_16", str(file), "SHA-256", "remove it")
+    assert file.exists()
+
+
+def test_code_in_a_file_of_torchvisions_is_refused_and_never_runs(
+    cache, monkeypatch, tmp_path
+):
+    """Its own loader would run it."""
+    put_by_hand(cache, monkeypatch, {"class_token": Bomb(tmp_path / "ran")})
+    refused("vit_b_16", "could run code")
+    assert not (tmp_path / "ran").exists()
+
+
+def serve_timm(monkeypatch, tmp_path, peer, pretrained_cfg) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    save_file(peer.state_dict(), folder / "model.safetensors")
+    config = {"architecture": "vit_toy", "pretrained_cfg": pretrained_cfg}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: peer)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: folder)
+
+
+def test_timms_weights_bring_their_numerics(monkeypatch, tmp_path):
     peer = timm_vit(WIDE)
-    peer.pretrained_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
     for block in peer.blocks:
         block.norm1.eps = block.norm2.eps = 1e-4
     peer.norm.eps = 1e-4
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: peer)
+    pixels = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    serve_timm(monkeypatch, tmp_path, peer, pixels)
     model = from_pretrained("vit_toy_patch8_40", quiet=True).eval()
-    assert model.config == replace(
-        WIDE, layer_norm_eps=1e-4, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)
-    )
+    assert model.config == replace(WIDE, layer_norm_eps=1e-4, **pixels)
     images = images_for(WIDE)
     torch.testing.assert_close(model(images), peer(images), atol=1e-5, rtol=0)
 
 
-def test_timms_average_of_all_patches_is_refused(monkeypatch):
+def test_timms_average_of_all_patches_is_refused(monkeypatch, tmp_path):
     peer = timm_vit(WIDE, global_pool="avg", fc_norm=False)
-    peer.pretrained_cfg = {"mean": (0.5,), "std": (0.5,)}
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: peer)
+    serve_timm(monkeypatch, tmp_path, peer, {"mean": (0.5,), "std": (0.5,)})
     refused("vit_toy_patch8_40", "a head on all patches")
 
 

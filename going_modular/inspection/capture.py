@@ -1,6 +1,7 @@
 """What a forward pass attends to, taken out of it while it predicts."""
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +74,17 @@ class Store:
                 room.copy_(tensors[kind])
 
 
+def of_this_thread(hook: Callable) -> Callable:
+    """A hook that lets the passes of other threads through the same model alone."""
+    own = threading.get_ident()
+
+    def called(*arguments) -> None:
+        if threading.get_ident() == own:
+            hook(*arguments)
+
+    return called
+
+
 def watch_attention(msa: MultiheadSelfAttention, layer: int, store: Store) -> list:
     """Hook an attention layer: compute A from its q and k, and test it.
 
@@ -86,6 +98,7 @@ def watch_attention(msa: MultiheadSelfAttention, layer: int, store: Store) -> li
     if not isinstance(msa, MultiheadSelfAttention):
         raise RuntimeError(OTHER_PATH)
 
+    @of_this_thread
     def after_qkv(_, inputs, output: Tensor) -> None:
         qkv = at_least_float32(output).unflatten(-1, (3, msa.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, dh)
@@ -98,6 +111,7 @@ def watch_attention(msa: MultiheadSelfAttention, layer: int, store: Store) -> li
             sa = attention @ v  # (B, nh, T, dh)
         found.append((sa, dict(attention=attention, queries=q, keys=k, values=v)))
 
+    @of_this_thread
     def before_out(_, inputs) -> None:
         if len(found) != 1:
             raise RuntimeError(OTHER_PATH)
@@ -125,9 +139,11 @@ def watch_tokens(block: TransformerEncoderBlock, layer: int, store: Store) -> li
     """
     found = []
 
+    @of_this_thread
     def after_msa(_, inputs, output) -> None:
         found.append(output[0] if isinstance(output, tuple) else output)  # (B, T, D)
 
+    @of_this_thread
     def after_block(_, inputs, output) -> None:
         if not found:
             return  # the pass went around the attention: `capture` will say so

@@ -7,6 +7,7 @@ official:augreg/Ti_16-...npz      a file of the official code's bucket
 built-in                          the small ViT in this package
 """
 
+import hashlib
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from going_modular.errors import InputError
+from going_modular.system.reading import open_regular
 from going_modular.weights.files import read_weights
 
 __all__ = ["BUILT_IN", "fetch_weights", "read_source"]
@@ -116,45 +118,75 @@ def fetch_torchvision(name: str) -> tuple[dict[str, Tensor], dict]:
     weights = find_torchvision(name)
     transforms = weights.transforms()
     fields = dict(mean=tuple(transforms.mean), std=tuple(transforms.std))
-    state = weights.get_state_dict(progress=True, check_hash=True)
+    state, _ = fetch_file(weights.url)
     return state, {"fields": fields, "classes": weights.meta["categories"]}
 
 
 def fetch_timm(name: str) -> tuple[dict[str, Tensor], dict]:
     import timm
 
-    model = timm.create_model(name, pretrained=True)
+    trained = timm.models.get_pretrained_cfg(name)
+    repository = (trained and trained.hf_hub_id) or f"timm/{name}"
+    with torch.device("meta"):  # for what its config.json leaves out
+        model = timm.create_model(name, pretrained=False)
     if getattr(model, "global_pool", "token") not in ("token", ""):
         raise InputError(f"timm:{name} has a head on all patches, no class token")
-    about = {"config": {"pretrained_cfg": model.pretrained_cfg}}
+    state, about = fetch_transformers(repository)
+    if "config" not in about:
+        about["config"] = {"pretrained_cfg": model.pretrained_cfg}
     if hasattr(model, "blocks"):
         first = model.blocks[0]
         about["fields"] = dict(
             num_heads=first.attn.num_heads, layer_norm_eps=first.norm1.eps
         )
-    return model.state_dict(), about
+    return state, about
 
 
 def fetch_transformers(name: str) -> tuple[dict[str, Tensor], dict]:
     from huggingface_hub import snapshot_download
 
-    patterns = ["*config.json", "model.safetensors", "pytorch_model.bin"]
+    patterns = ["*config.json", "model*.safetensors*", "pytorch_model*.bin*"]
     return read_weights(snapshot_download(name, allow_patterns=patterns))
 
 
 def fetch_official(name: str) -> tuple[dict[str, Tensor], dict]:
-    address = OFFICIAL_ADDRESS + name
+    return fetch_file(OFFICIAL_ADDRESS + name)
+
+
+def fetch_file(address: str) -> tuple[dict[str, Tensor], dict]:
+    """Read a file out of torch's cache, fetched if it is not there.
+
+    Where its name holds the begin of its SHA-256, as torchvision's do, the file must
+    have it, also one that somebody has put there. The arrays of others have their CRC.
+    """
     file = cached(address)
-    if file.exists():
-        return read_weights(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    on_screen = sys.stderr is not None and sys.stderr.isatty()
-    torch.hub.download_url_to_file(address, str(file), progress=on_screen)
+    fetched = not file.exists()
+    if fetched:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        on_screen = sys.stderr is not None and sys.stderr.isatty()
+        torch.hub.download_url_to_file(address, str(file), progress=on_screen)
     try:
-        return read_weights(file)  # no SHA-256 is known, but each array has its CRC
+        check_hash(file)
+        return read_weights(file)
     except InputError as error:
+        if not fetched:
+            raise
         file.unlink()
         raise OSError(f"it arrived damaged: {error}") from None
+
+
+def check_hash(file: Path) -> None:
+    """Hold a file against the begin of its SHA-256, if its name has it."""
+    found = torch.hub.HASH_REGEX.search(file.name)
+    if found is None:
+        return
+    with open_regular(file) as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if not digest.startswith(found[1]):
+        raise InputError(
+            f"{file} is not the file that its name says (SHA-256 {digest[:8]}): remove "
+            "it, and it is fetched again"
+        )
 
 
 OWNERS = {
