@@ -104,12 +104,13 @@ def sizes_of(variant: str, image_size: int) -> dict:
 
 def load_images(
     plan: Plan, args: argparse.Namespace
-) -> tuple[Plan, ImageSet, ImageSet]:
+) -> tuple[Plan, dict[str, ImageSet]]:
     """Load the data and let it decide the model's channels and classes."""
     size = plan.model.image_size
-    train_set, test_set = load_data(
+    sets = load_data(
         plan.data, size, args.download, args.skip_bad, plan.training.seed, args.cache
     )
+    train_set = sets["train"]
     channels, *shape = train_set.images.shape[1:]
     if tuple(shape) != plan.model.image_shape:
         raise InputError(
@@ -118,7 +119,7 @@ def load_images(
         )
     classes = len(train_set.class_names)
     config = replace(plan.model, in_channels=channels, num_classes=classes)
-    return replace(plan, model=config), train_set, test_set
+    return replace(plan, model=config), sets
 
 
 def run(args: argparse.Namespace, processes: Processes) -> None:
@@ -126,18 +127,18 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     with processes.in_turns():
         plan, checkpoint = make_plan(args)
         args.output = claim_output(args, plan.data, resuming=checkpoint is not None)
-        plan, train_set, test_set = load_images(plan, args)
+        plan, sets = load_images(plan, args)
     settings = plan.training
     set_seeds(settings.seed)
     model = processes.place(ViT(plan.model))
     optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
-    batches = make_batches(settings, train_set, test_set, processes.device)
+    batches = make_batches(settings, sets, processes.device)
     complete_run(
         args.output,
         plan,
         model,
-        Parts(model, optimizer, *batches),
-        batches[1],
+        Parts(model, optimizer, **batches),
+        batches["test_batches"],
         checkpoint,
         args.overwrite,
         options,
@@ -146,13 +147,15 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def make_batches(
-    settings: TrainingSettings,
-    train_set: ImageSet,
-    test_set: ImageSet,
-    device: torch.device,
-) -> tuple[FastBatches, FastBatches]:
-    train_batches = FastBatches(
-        train_set,
+    settings: TrainingSettings, sets: dict[str, ImageSet], device: torch.device
+) -> dict[str, FastBatches]:
+    """Batches of each set, as `Parts` names them."""
+    batches = {
+        f"{name}_batches": FastBatches(data, batch_size=500, device=device)
+        for name, data in sets.items()
+    }
+    batches["train_batches"] = FastBatches(
+        sets["train"],
         settings.batch_size,
         shuffle=True,
         **settings.crops,
@@ -160,7 +163,7 @@ def make_batches(
         seed=settings.seed,
         device=device,
     )
-    return train_batches, FastBatches(test_set, batch_size=500, device=device)
+    return batches
 
 
 def main(argv: list[str] | None = None) -> int:

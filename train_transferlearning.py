@@ -102,7 +102,7 @@ def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
 
 def load_images(
     plan: TransferPlan, found: Pretrained, args: argparse.Namespace
-) -> tuple[ImageSet, ImageSet]:
+) -> dict[str, ImageSet]:
     """Load the data, in the size that the model reads."""
     size = plan.image_size or max(found.config.image_shape)
     seed = plan.training.seed
@@ -123,8 +123,8 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
             raise InputError(
                 f"the weights have {found.config.num_heads} heads, not {plan.num_heads}"
             )
-        train_set, test_set = load_images(plan, found, args)
-    config = fitted_config(plan, found, len(test_set.class_names))
+        sets = load_images(plan, found, args)
+    config = fitted_config(plan, found, len(sets["train"].class_names))
     if checkpoint is not None and plan.mode == "full":
         with refusing_foreign_checkpoint(args.output):
             check_model_size(checkpoint, config)
@@ -132,17 +132,17 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     report = load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
     set_seeds(plan.training.seed)
     processes.place(model)
-    train_set = fit_set(train_set, model.config)
-    test_set = fit_set(test_set, model.config)
+    sets = {name: fit_set(data, model.config) for name, data in sets.items()}
     if plan.shots:
-        chosen = choose_shots(train_set.labels, plan.shots, plan.training.seed)
-        train_set = train_set.subset(chosen)
+        labels = sets["train"].labels
+        chosen = choose_shots(labels, plan.shots, plan.training.seed)
+        sets["train"] = sets["train"].subset(chosen)
     complete_run(
         args.output,
         plan,
         model,
-        set_up(plan, model, train_set, test_set, processes.device),
-        image_batches(model, test_set, processes.device),
+        set_up(plan, model, sets, processes.device),
+        image_batches(model, sets["test"], processes.device),
         checkpoint,
         args.overwrite,
         options,

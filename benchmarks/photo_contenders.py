@@ -12,7 +12,8 @@ from torchvision.datasets import ImageFolder
 
 import train
 from going_modular.data_setup import Batches, ImageSet
-from going_modular.datasets.folders import class_folders, read_classes
+from going_modular.datasets.folders import read_split
+from going_modular.datasets.layout import look_at
 from going_modular.training.settings import TrainingSettings
 
 __all__ = ["contenders", "our_batches", "plain_loader", "read"]
@@ -23,15 +24,16 @@ CPU = torch.device("cpu")
 
 def read(folder: Path, image_size: int, cache: Path | None = None) -> ImageSet:
     """All photos of the class folders, as train.py reads them."""
-    names = class_folders(folder)
+    layout = look_at(folder)
     with redirect_stdout(StringIO()):  # it says which cache it takes
-        (photos,) = read_classes(folder, names, image_size, False, cache)
+        files = layout.photos["all"]
+        (photos,) = read_split(layout, files, image_size, False, cache)
     return photos
 
 
 def our_batches(photos: ImageSet, settings: TrainingSettings) -> Batches:
     """What train.py trains on."""
-    return train.make_batches(settings, photos, photos, CPU)[0]
+    return train.make_batches(settings, {"train": photos}, CPU)["train_batches"]
 
 
 def plain_loader(

@@ -115,12 +115,12 @@ def run(args: argparse.Namespace) -> None:
         flags += ["--epochs", str(args.epochs)]
     options = train.parse(flags)
     plan, _ = train.make_plan(options)
-    plan, *sets = train.load_images(plan, options)
+    plan, sets = train.load_images(plan, options)
     kinds = {"paper's recipe": PaperRecipe, "common recipe": CommonRecipe}
     device = torch.device("cpu")
     recipes = {
         # Batches of its own for each: they keep their epoch.
-        name: kind(plan, *train.make_batches(plan.training, *sets, device))
+        name: kind(plan, **train.make_batches(plan.training, sets, device))
         for name, kind in kinds.items()
     }
     curves = take_turns(recipes, plan.training.epochs)
@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> None:
     write_json(args.json, figures)
     matplotlib.use("Agg")
     use_style()
-    title = f"One model, two recipes, {len(sets[0]):,} training images"
+    title = f"One model, two recipes, {len(sets["train"]):,} training images"
     save_figure(plot_curves(curves, title), args.output)
 
 

@@ -113,7 +113,8 @@ def fine_tuned(
     plan = replace(plan, training=replace(plan.training, seed=seed))
     model = build_model(plan, found, len(few.class_names)).to(device)
     load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
-    return train_and_test(set_up(plan, model, few, test_set, device), plan)
+    sets = {"train": few, "test": test_set}
+    return train_and_test(set_up(plan, model, sets, device), plan)
 
 
 def from_scratch(
@@ -129,7 +130,8 @@ def from_scratch(
     settings = replace(plan.training, seed=seed, learning_rate=SCRATCH_RATE)
     plan = replace(plan, mode="full", training=settings)
     model = ViT(pretrained.config).to(device)
-    return train_and_test(set_up(plan, model, few, test_set, device), plan)
+    sets = {"train": few, "test": test_set}
+    return train_and_test(set_up(plan, model, sets, device), plan)
 
 
 def train_and_test(parts: Parts, plan: TransferPlan) -> float:
@@ -168,7 +170,7 @@ def run(args: argparse.Namespace) -> None:
     plan, _ = train_transferlearning.make_plan(options)
     found = read_pretrained(plan.weights)
     sets = train_transferlearning.load_images(plan, found, options)
-    table = compare(plan, found, *sets, choose_device())
+    table = compare(plan, found, sets["train"], sets["test"], choose_device())
     print("accuracy on the test images (%), mean of three draws (lowest-highest)")
     print(table)
     figures = {**describe_machine(), "settings": plan.settings()}

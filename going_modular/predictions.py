@@ -12,7 +12,7 @@ from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
 from going_modular.datasets.decoding import decode_all
 from going_modular.datasets.fitting import fit_images
-from going_modular.datasets.folders import files_in
+from going_modular.datasets.layout import files_in
 from going_modular.datasets.photos import read_photo, why_unreadable
 from going_modular.errors import InputError
 from going_modular.pretrained import from_pretrained

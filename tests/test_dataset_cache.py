@@ -19,9 +19,9 @@ def decoded(monkeypatch):
     """The files that were decoded."""
     read, seen = photo_folders.read_photo, []
 
-    def note(path, size):
+    def note(path, size, tell):
         seen.append(path)
-        return read(path, size)
+        return read(path, size, tell)
 
     monkeypatch.setattr(photo_folders, "read_photo", note)
     return seen
@@ -163,13 +163,13 @@ def test_two_runs_that_fill_one_cache_decode_each_photo_once(
 
     second = threading.Thread(target=load)
 
-    def note(path, size):
+    def note(path, size, tell):
         seen.append(path)
         if len(seen) == 5:
             second.start()
             second.join(0.3)
             assert second.is_alive() and not found
-        return read(path, size)
+        return read(path, size, tell)
 
     monkeypatch.setattr(photo_folders, "read_photo", note)
     load()

@@ -13,7 +13,7 @@ from PIL import Image
 from going_modular.data_setup import FASHION_CLASSES, ImageSet
 from going_modular.datasets import folders as photo_folders
 from going_modular.datasets.decoding import MOST_BYTES, decode_all
-from going_modular.datasets.folders import TEST_FOLDERS, load_folder, split
+from going_modular.datasets.folders import load_folder, split
 from going_modular.datasets.photos import read_photo
 from going_modular.datasets.sources import (
     DEBIAN_FASHION_MNIST,
@@ -93,12 +93,12 @@ def test_grey_and_transparent_photos_become_rgb(tmp_path):
 def test_bad_files_are_named_and_skipped_on_request(folder, capsys):
     whole = (folder / "dog" / "0.png").read_bytes()
     (folder / "dog" / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (folder / "cat" / "notes.txt").write_text("hello")
+    (folder / "cat" / "notes.png").write_text("hello")
     (folder / "cat" / ".hidden").write_text("is ignored")
     (folder / "cat" / ".ipynb_checkpoints").mkdir()
     (folder / "cat" / ".ipynb_checkpoints" / "0.png").write_bytes(whole)
     with pytest.raises(
-        InputError, match=r"cat/notes.txt is no readable image \(2 such"
+        InputError, match=r"cat/notes.png is no readable image \(.*; 2 such"
     ):
         load_folder(folder, image_size=8)
     train, test = load_folder(folder, image_size=8, skip_bad=True)
@@ -115,13 +115,15 @@ def test_whatever_a_damaged_file_raises_it_is_no_readable_image(
 ):
     read = photo_folders.read_photo
 
-    def fail(path, size):
+    def fail(path, size, note):
         if path == folder / "dog" / "1.png":
             raise error
-        return read(path, size)
+        return read(path, size, note)
 
     monkeypatch.setattr(photo_folders, "read_photo", fail)
-    with pytest.raises(InputError, match=r"dog/1.png is no readable image \(1 such"):
+    with pytest.raises(
+        InputError, match=r"dog/1.png is no readable image \(.*; 1 such"
+    ):
         load_folder(folder, image_size=8)
     train, test = load_folder(folder, image_size=8, skip_bad=True)
     assert len(train) + len(test) == 14
@@ -152,7 +154,7 @@ def test_unusable_folders_are_refused_by_name(folder, spoil, complaint):
 def test_class_with_only_bad_files_is_refused_even_when_skipping(folder):
     for path in (folder / "cat").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(InputError, match="cat holds no readable image"):
+    with pytest.raises(InputError, match="class 'cat' holds no readable image"):
         load_folder(folder, image_size=8, skip_bad=True)
 
 
@@ -230,14 +232,16 @@ def test_torchvision_set_is_decoded_once_and_keeps_labels_and_names():
     assert Pictures.read == 5
 
 
-@pytest.mark.parametrize("name", TEST_FOLDERS)
+@pytest.mark.parametrize("name", ["TEST", "testing", "Val", "Validation", "my_test"])
 def test_the_folder_of_test_images_has_many_names(name, folder, capsys):
-    (folder / "train").mkdir()
+    train = "my_train" if name == "my_test" else "train"
+    (folder / train).mkdir()
     for kind in ("cat", "dog"):
-        (folder / kind).rename(folder / "train" / kind)
-    with pytest.raises(InputError, match="train holds folders, but beside it is no "):
-        load_folder(folder, image_size=8)
-    shutil.copytree(folder / "train", folder / name)
+        (folder / kind).rename(folder / train / kind)
+    alone, held_out = load_folder(folder, image_size=8)
+    assert (len(alone), len(held_out)) == (12, 3)
+    assert "train/ alone, which is taken" in capsys.readouterr().out
+    shutil.copytree(folder / train, folder / name)
     train, test = load_folder(folder, image_size=8)
     assert len(train) == len(test) == 15
 
@@ -253,6 +257,7 @@ def test_linked_folders_are_read_once(folder, tmp_path):
     (folder / "cat").mkdir()
     for name in ("a", "b"):
         (folder / "cat" / name).symlink_to(tmp_path / "cats")
+    (tmp_path / "cats" / "0.png").rename(folder / "cat" / "0.png")
     (tmp_path / "cats" / "again").symlink_to(folder / "cat")
     train, test = load_folder(folder, image_size=8)
     assert len(train) + len(test) == 15

@@ -233,10 +233,10 @@ def test_a_worker_that_dies_ends_the_reading_and_leaves_no_half_cache(
     """Not as an unreadable photo does: that is no fault of the photo."""
     read = photo_folders.read_photo
 
-    def die(path, size):
+    def die(path, size, tell):
         if path.name == "3.png":
             raise MemoryError
-        return read(path, size)
+        return read(path, size, tell)
 
     with monkeypatch.context() as patch:
         patch.setattr(photo_folders, "read_photo", die)

@@ -625,7 +625,7 @@ def test_a_run_that_ended_while_another_was_loading_is_not_overwritten(
 
     def load(*args):
         shutil.copytree(whole, folder)
-        return load_digits(0)
+        return dict(zip(("train", "test"), load_digits(0), strict=True))
 
     monkeypatch.setattr(train, "load_data", load)
     line = refused(capsys, *FLAGS, *OPTIONS, "--output", folder)
@@ -667,7 +667,7 @@ def test_other_images_than_the_run_began_with_are_noticed(
 ):
     """Somebody removed photos, brought others, or named a folder anew."""
     train_set, test_set = load_digits(0)
-    changed = change(train_set), test_set
+    changed = {"train": change(train_set), "test": test_set}
     monkeypatch.setattr(train, "load_data", lambda *_: changed)
     line = refused(capsys, *OPTIONS, "--output", stopped, "--resume")
     assert "the images are not those that the run" in line and said in line

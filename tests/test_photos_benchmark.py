@@ -52,9 +52,9 @@ def test_cold_decodes_every_photo_and_warm_none(folder, tmp_path, monkeypatch):
 
     read, seen = photo_folders.read_photo, []
 
-    def note(path, size):
+    def note(path, size, tell):
         seen.append(path)
-        return read(path, size)
+        return read(path, size, tell)
 
     calls = photo_contenders.contenders(folder / "train", 8, SETTINGS, tmp_path)
     monkeypatch.setattr(photo_folders, "read_photo", note)

@@ -16,21 +16,22 @@ CPU = torch.device("cpu")
 def digits_plan():
     flags = "--data digits --epochs 2 --precision fp32 --compile no"
     options = train.parse(flags.split())
-    plan, *sets = train.load_images(train.make_plan(options)[0], options)
-    return plan, lambda: train.make_batches(plan.training, *sets, CPU)
+    plan, sets = train.load_images(train.make_plan(options)[0], options)
+    return plan, lambda: train.make_batches(plan.training, sets, CPU)
 
 
 def test_recipes_in_turns_end_as_each_would_alone(tmp_path):
     plan, batches = digits_plan()
     kinds = {"paper": PaperRecipe, "common": CommonRecipe}
-    together = recipes.take_turns({k: v(plan, *batches()) for k, v in kinds.items()}, 2)
+    runs = {name: kind(plan, **batches()) for name, kind in kinds.items()}
+    together = recipes.take_turns(runs, 2)
     run = [*"--data digits --epochs 2 --precision fp32 --compile no --quiet".split()]
     assert train.main([*run, "--output", str(tmp_path / "run")]) == 0
     alone = pd.read_pickle(tmp_path / "run" / "results.pkl")
     assert together["paper"]["test_acc"] == list(alone["test_acc"])
-    common = CommonRecipe(plan, *batches())
+    common = CommonRecipe(plan, **batches())
     results = train_epochs(
-        common.model, *batches(), common.optimizer, 2, clip_norm=None
+        common.model, **batches(), optimizer=common.optimizer, epochs=2, clip_norm=None
     )
     assert together["common"]["test_acc"] == results["test_acc"]
     for curve in together.values():

@@ -155,7 +155,8 @@ def test_features_are_computed_once(weights, monkeypatch):
     model.register_forward_hook(lambda *_: calls.append("logits"))
     model.encoder.register_forward_hook(lambda *_: calls.append("encoder"))
     sets = [fit_set(data, model.config) for data in load_digits()]
-    training = set_up(plan, model, *sets, torch.device("cpu"))
+    named = {"train": sets[0], "test": sets[1]}
+    training = set_up(plan, model, named, torch.device("cpu"))
     count = len(calls)
     assert count == sum(-(-len(data) // 250) for data in sets)
     for features, _ in training.train_batches:

@@ -20,7 +20,7 @@ from going_modular.data_setup import (
     square_tensor,
 )
 from going_modular.datasets.decoding import decode_all
-from going_modular.datasets.folders import load_folder, split
+from going_modular.datasets.folders import load_folder, load_splits, split
 from going_modular.errors import InputError
 
 __all__ = ["SOURCES", "load_data", "load_digits", "load_fashion_mnist", "load_folder"]
@@ -55,29 +55,34 @@ def load_data(
     skip_bad: bool = False,
     seed: int = 0,
     cache: Path | None = None,
-) -> tuple[ImageSet, ImageSet]:
+) -> dict[str, ImageSet]:
     """Load a source by name, or a folder of photos.
 
     Args:
-        source: A name in `SOURCES`, or a path as `load_folder` takes it.
+        source: A name in `SOURCES`, or a path as `load_splits` takes it.
         image_size: Side of the square images. The built-in sets keep their own.
         download: Fetch a torchvision set that is not in `downloads/`.
         skip_bad: Leave out files of a folder that are no readable images.
         seed: Decides which images are held out where a source has no test part.
         cache: Folder that keeps the decoded photos of a folder; None for none.
 
+    Returns:
+        "train" and "test", and "val" where a folder has one, too.
+
     Raises:
         InputError: The source is missing or unusable.
     """
+    if source not in SOURCES:
+        return load_splits(source, image_size, skip_bad, seed=seed, cache=cache)
     if source == "built-in":
-        return load_builtin()
-    if source == "digits":
-        return load_digits(seed)
-    if source == "fashion_mnist":
-        return load_fashion_mnist(download)
-    if source in TORCHVISION:
-        return load_torchvision(source, image_size, download, seed)
-    return load_folder(source, image_size, skip_bad, seed=seed, cache=cache)
+        sets = load_builtin()
+    elif source == "digits":
+        sets = load_digits(seed)
+    elif source == "fashion_mnist":
+        sets = load_fashion_mnist(download)
+    else:
+        sets = load_torchvision(source, image_size, download, seed)
+    return dict(zip(("train", "test"), sets, strict=True))
 
 
 def load_digits(seed: int = 0) -> tuple[ImageSet, ImageSet]:

@@ -19,7 +19,9 @@ def plot_loss_curves(results: pd.DataFrame | Mapping[str, Sequence[float]]) -> F
 
     Args:
         results: One row an epoch with train_loss, train_acc, test_loss and test_acc
-            (accuracies from 0 to 1): a DataFrame, or a dictionary of lists.
+            (accuracies from 0 to 1): a DataFrame, or a dictionary of lists. Where
+            there are val_loss and val_acc, too, test images are counted in the last
+            row only.
 
     Raises:
         ValueError: A column is missing, or there is no epoch.
@@ -28,7 +30,8 @@ def plot_loss_curves(results: pd.DataFrame | Mapping[str, Sequence[float]]) -> F
         kind = type(results).__name__
         raise ValueError(f"these are no training results, but a {kind}")
     results = pd.DataFrame(results)
-    needed = ["train_loss", "train_acc", "test_loss", "test_acc"]
+    held_out = "val" if "val_loss" in results else "test"
+    needed = [f"{p}_{q}" for p in ("train", held_out) for q in ("loss", "acc")]
     missing = [column for column in needed if column not in results]
     if missing or results.empty:
         problem = f"no column {', '.join(missing)}" if missing else "no epoch"
@@ -39,10 +42,13 @@ def plot_loss_curves(results: pd.DataFrame | Mapping[str, Sequence[float]]) -> F
         axes, ("loss", "acc"), ("Loss", "Accuracy"), strict=True
     ):
         scale = 100 if quantity == "acc" else 1
-        for part, style in (("train", "--"), ("test", "-")):
+        for part, style in (("train", "--"), (held_out, "-")):
             curve = results[f"{part}_{quantity}"] * scale
             ax.plot(epochs, curve, style, color=COLOURS["scratch"], label=part,
                     marker="o" if len(epochs) == 1 else None)  # fmt: skip
+        if held_out == "val" and f"test_{quantity}" in results:  # of the last epoch
+            ax.plot(epochs, results[f"test_{quantity}"] * scale, "D", label="test",
+                    color=COLOURS["class"])  # fmt: skip
         unit = "percent of images" if quantity == "acc" else "cross-entropy"
         ax.set(title=name, xlabel="epoch", ylabel=unit)
         ax.xaxis.get_major_locator().set_params(integer=True)

@@ -1,5 +1,6 @@
 """A whole run, as both training scripts make it once they know what to train on."""
 
+import math
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -55,12 +56,22 @@ class Parts:
         model: What learns: a `ViT`, or its head alone.
         optimizer: Of the model's parameters.
         train_batches, test_batches: What it learns from, and is tested on.
+        val_batches: Those that choose, if there are any: when to stop. Then it is
+            tested once, at the end.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     train_batches: Batches
     test_batches: Batches
+    val_batches: Batches | None = None
+
+    @property
+    def choosing(self) -> tuple[str, Batches]:
+        """What the model is tried on after each epoch, and its name."""
+        if self.val_batches is None:
+            return "test", self.test_batches
+        return "val", self.val_batches
 
     def schedule(self, training) -> LRScheduler:
         """The learning rate's way through a run with these `TrainingSettings`."""
@@ -95,11 +106,8 @@ def complete_run(
         processes: Those that train together.
         note: Printed below the settings.
     """
-    parts = replace(
-        parts,
-        train_batches=processes.share(parts.train_batches),
-        test_batches=processes.share(parts.test_batches),
-    )
+    held = {k: v for k, v in vars(parts).items() if k.endswith("batches") and v}
+    parts = replace(parts, **{k: processes.share(v) for k, v in held.items()})
     steps = plan.training.epochs * len(parts.train_batches)
     training = choose_computation(plan.training, processes.device, steps)
     plan = replace(plan, training=processes.first_process_choice(training))
@@ -143,13 +151,15 @@ def train_with_checkpoints(
         The trainer, when it is done: it has the results and the times.
     """
     training = plan.training
+    held_out, choosing_batches = parts.choosing
     trainer = Trainer(
         parts.model,
         parts.optimizer,
         parts.schedule(training),
         parts.train_batches,
-        parts.test_batches,
+        choosing_batches,
         training.epochs,
+        held_out=held_out,
         average=training.average,
         patience=training.patience,
         processes=processes,
@@ -160,7 +170,7 @@ def train_with_checkpoints(
         label_smoothing=training.label_smoothing,
     )
     kept = {"settings": plan.settings()}
-    kept["data"] = describe_data(parts.train_batches.data, parts.test_batches.data)
+    kept["data"] = describe_data(parts.train_batches.data, choosing_batches.data)
     sharded = " that share parameters" if processes.sharded else ""
     machine = describe_machine(trainer.device)
     machine["processes"] = f"{processes.count}{sharded}"
@@ -193,7 +203,8 @@ def train_with_checkpoints(
             save_every,
         )
     if trainer.epoch < trainer.epochs:
-        print(f"stopped early: no better test accuracy for {training.patience} epochs")
+        patience = training.patience
+        print(f"stopped early: no better {held_out} accuracy for {patience} epochs")
     if trainer.averaged is not None:
         parts.model.load_state_dict(trainer.averaged.module.state_dict())
     return trainer
@@ -209,6 +220,11 @@ def write_outputs(
     """Write the files that a finished run consists of; all processes take part."""
     names = test_batches.data.class_names
     guesses, labels = processes.predict(model, test_batches)
+    if "test_acc" not in results:  # counted once, now that all is chosen
+        test = processes.evaluate(model, test_batches)
+        earlier = [math.nan] * (len(results["val_acc"]) - 1)
+        for name, value in zip(("test_loss", "test_acc"), test, strict=True):
+            results[name] = [*earlier, value]
     model = processes.whole_model(model)
     if not processes.is_first:
         return
@@ -228,15 +244,22 @@ def print_summary(
 ) -> None:
     """Print the closing table."""
     train_set, test_set = parts.train_batches.data, parts.test_batches.data
-    accuracies = [100 * accuracy for accuracy in trainer.results["test_acc"]]
+    held_out, _ = parts.choosing
+    accuracies = [100 * a for a in trainer.results[f"{held_out}_acc"]]
     best = max(accuracies)
+    figures = {
+        f"{held_out}_accuracy": f"{accuracies[-1]:.2f} % after the last epoch (best "
+        f"{best:.2f} % after epoch {accuracies.index(best) + 1})"
+    }
+    if parts.val_batches is not None:
+        last = trainer.results["test_acc"][-1]
+        figures["test_accuracy"] = f"{100 * last:.2f} %, counted once"
     seen = len(accuracies) * len(train_set)
     print()
     print_table(
         images=f"{len(train_set):,} for training, {len(test_set):,} for testing",
         parameters=f"{sum(p.numel() for p in model.parameters()):,}",
-        test_accuracy=f"{accuracies[-1]:.2f} % after the last epoch "
-        f"(best {best:.2f} % after epoch {accuracies.index(best) + 1})",
+        **figures,
         time=f"{trainer.seconds:.0f} s, {seen / trainer.seconds:,.0f} images/s, "
         "evaluation included",
         waiting=f"{trainer.waited / trainer.seconds:.1%} of the time, for data",

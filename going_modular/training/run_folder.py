@@ -43,7 +43,7 @@ FILES = (  # at the end
 # What a run that died before its first checkpoint may have left, and how each begins.
 WRITTEN_ANEW = {
     SETTINGS: f'{{\n  "written by": "{MARK}"',
-    LOGS[0]: f"epoch,{','.join(RESULT_COLUMNS)}",
+    LOGS[0]: f"epoch,{','.join(RESULT_COLUMNS[:2])},",
     LOGS[1]: '{"step": ',
 }
 

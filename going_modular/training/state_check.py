@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from going_modular.config import ViTConfig, count_parameters
-from going_modular.engine import RESULT_COLUMNS
 
 __all__ = ["check_model_size", "check_state"]
 
@@ -44,7 +43,7 @@ def check_state(state: Mapping, trainer) -> None:
     for name in ("seconds", "waited", "rate"):
         require(is_number(state[name]) and state[name] >= 0, name)
     results = state["results"]
-    require(list(results) == list(RESULT_COLUMNS), "results")
+    require(list(results) == list(trainer.results), "results")
     for values in results.values():
         require(isinstance(values, list) and len(values) == epoch, "results")
         require(all(map(is_number, values)), "results")

@@ -56,6 +56,7 @@ class Trainer:
         average: float = 0.0,
         patience: int = 0,
         watchers: Sequence = (),
+        held_out: str = "test",
         processes: Processes = ALONE,
         precision: torch.dtype = torch.float32,
         compiled: bool = False,
@@ -71,6 +72,8 @@ class Trainer:
                 there is one, it is what is tested.
             patience: Stop after so many epochs without a better test accuracy; 0
                 never stops early.
+            held_out: What the test batches are called in the results: "test", or "val"
+                where they decide when to stop.
             watchers: Told of each step and epoch: see `training.watchers`.
             processes: Those that train together. Their batches are `FastBatches`.
             precision, compiled: How the forward pass is computed: see `fast_path`.
@@ -100,7 +103,8 @@ class Trainer:
             self.tested = FastPath(averaged, precision, whole=not processes.sharded)
         self.device = next(model.parameters()).device
         self.epoch, self.step, self.sums = 0, 0, RunSums(self.batch_length)
-        self.results = {column: [] for column in RESULT_COLUMNS}
+        names = (name.replace("test", held_out) for name in RESULT_COLUMNS)
+        self.results = {name: [] for name in names}
         self.seconds, self.since = 0.0, time.perf_counter()
         self.waited, self.rate = 0.0, optimizer.param_groups[0]["lr"]
 
@@ -109,7 +113,7 @@ class Trainer:
         return self.epoch >= self.epochs or self.out_of_patience()
 
     def out_of_patience(self) -> bool:
-        accuracies = self.results["test_acc"]
+        *_, accuracies = self.results.values()
         if not self.patience or not accuracies:
             return False
         best = accuracies.index(max(accuracies))
@@ -232,8 +236,8 @@ class Trainer:
         if not math.isfinite(test[0]):
             raise TrainingDiverged(f"test loss became {test[0]}")
         figures = (*self.sums.means(), *test)
-        for column, value in zip(RESULT_COLUMNS, figures, strict=True):
-            self.results[column].append(value)
+        for column, value in zip(self.results.values(), figures, strict=True):
+            column.append(value)
         self.epoch, self.step, self.sums = self.epoch + 1, 0, RunSums(self.batch_length)
         for watcher in self.watchers:
             watcher.after_epoch(self)

@@ -159,7 +159,6 @@ class Progress:
         self.start = time.monotonic()
 
     def __enter__(self) -> "Progress":
-        print("epoch  train loss  train acc  test loss  test acc")
         return self
 
     def __exit__(self, *error) -> None:
@@ -196,7 +195,10 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+        heads = ["epoch", *(name.replace("_", " ") for name in trainer.results)]
+        if trainer.epoch == self.first + 1:
+            print("  ".join(heads))
         cells = [f"{trainer.epoch:>5}"]
-        columns = zip(trainer.results.values(), (10, 9, 9, 8), strict=True)
-        cells += [f"{values[-1]:>{width}.4f}" for values, width in columns]
+        columns = zip(trainer.results.values(), heads[1:], strict=True)
+        cells += [f"{values[-1]:>{len(head)}.4f}" for values, head in columns]
         print("  ".join(cells), flush=True)

@@ -108,8 +108,7 @@ def build_model(plan: TransferPlan, found: Pretrained, classes: int) -> ViT:
 def set_up(
     plan: TransferPlan,
     model: ViT,
-    train_set: ImageSet,
-    test_set: ImageSet,
+    sets: dict[str, ImageSet],
     device: torch.device,
 ) -> Parts:
     """Table 4's fine-tuning of all weights, or of a head on features.
@@ -121,12 +120,16 @@ def set_up(
     transform = normaliser(model.config.mean, model.config.std)
     if plan.mode == "linear":
         trained, transform = model.head, torch.Tensor.float
-        train_set, test_set = (
-            replace(data, images=features_of(model, data, device))
-            for data in (train_set, test_set)
-        )
-    train_batches = FastBatches(
-        train_set,
+        sets = {
+            name: replace(data, images=features_of(model, data, device))
+            for name, data in sets.items()
+        }
+    batches = {
+        f"{name}_batches": FastBatches(data, 250, transform=transform, device=device)
+        for name, data in sets.items()
+    }
+    batches["train_batches"] = FastBatches(
+        sets["train"],
         settings.batch_size,
         shuffle=True,
         **settings.crops,
@@ -141,8 +144,7 @@ def set_up(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    test_batches = FastBatches(test_set, 250, transform=transform, device=device)
-    return Parts(trained, optimizer, train_batches, test_batches)
+    return Parts(trained, optimizer, **batches)
 
 
 def features_of(model: ViT, data: ImageSet, device: torch.device) -> torch.Tensor:
