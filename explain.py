@@ -16,7 +16,13 @@ import sys
 from pathlib import Path
 
 from going_modular.command_line.ending import run_script
-from going_modular.command_line.flags import one_line_parser, user_path
+from going_modular.command_line.flags import (
+    add_photo_flag,
+    add_weights_flags,
+    one_line_parser,
+    user_path,
+    weights_options,
+)
 from going_modular.errors import InputError
 from going_modular.explorer.data import Exploration, explore_image
 from going_modular.explorer.page import page
@@ -76,9 +82,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="keep the whole photo, not only its central square",
     )
     parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
-    parser.add_argument(
-        "--num-heads", type=int, help="attention heads, where the weights do not tell"
-    )
+    add_weights_flags(parser)
+    add_photo_flag(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the files of an earlier run"
@@ -101,11 +106,8 @@ def whole_numbers(text: str) -> list[int]:
 
 def check_flags(args: argparse.Namespace) -> None:
     """Refuse, before any work, what cannot be or would replace a file."""
-    for name in ("top", "num_heads"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} must be a positive integer, not {value}")
+    if args.top < 1:
+        raise InputError(f"--top must be a positive integer, not {args.top}")
     taken = {args.photo.resolve(), *weight_files(args.weights)}
     for flag, suffixes in (("output", PAGES), ("png", PICTURES)):
         path = getattr(args, flag)
@@ -121,9 +123,14 @@ def check_flags(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     check_flags(args)
+    options = weights_options(args)
     device = choose_device(args.device)
     try:
-        found = read_pretrained(args.weights, args.num_heads)
+        found = read_pretrained(args.weights, **options)
+        if "image_size" in options:
+            sides = options["image_size"]
+            sides = (sides, sides) if isinstance(sides, int) else sides
+            found = resize_weights(found, sides)
     except InputError as error:
         raise named(args.weights, error) from None
     layers, layer = choose_layers(found.config, args.layers, args.layer, args.head)
@@ -152,7 +159,7 @@ def run(args: argparse.Namespace) -> None:
         figure = plot_explanation(image, exploration, layer, args.head)
         files[args.png] = lambda path: save_figure(figure, path, dpi=150)
     write_files(files)
-    print_results(args, exploration, device, files)
+    print_results(args, exploration, device, files, found.report.assumptions())
 
 
 def named(weights: str, error: InputError) -> InputError:
@@ -161,7 +168,7 @@ def named(weights: str, error: InputError) -> InputError:
 
 
 def print_results(
-    args: argparse.Namespace, exploration: Exploration, device, files
+    args: argparse.Namespace, exploration: Exploration, device, files, assumptions
 ) -> None:
     about = exploration.description
     height, width = about["image_size"]
@@ -172,6 +179,8 @@ def print_results(
         f"patches, {about['depth']} layers of {about['heads']} heads",
         device=device,
     )
+    for line in assumptions:
+        print(printable(line))
     print()
     for guess in about["predictions"]:
         print(f"  {100 * guess['probability']:6.2f} %  {printable(guess['name'])}")

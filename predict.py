@@ -16,7 +16,13 @@ import sys
 from pathlib import Path
 
 from going_modular.command_line.ending import run_script
-from going_modular.command_line.flags import one_line_parser, user_path
+from going_modular.command_line.flags import (
+    add_photo_flag,
+    add_weights_flags,
+    one_line_parser,
+    user_path,
+    weights_options,
+)
 from going_modular.errors import InputError
 from going_modular.helper_functions import plot_predictions, use_style
 from going_modular.plots.style import save_figure
@@ -31,9 +37,11 @@ from going_modular.system.files import check_file, is_ours, write_files
 from going_modular.system.text import print_table, printable
 from going_modular.utils import choose_device
 from going_modular.weights.files import weight_files
+from going_modular.weights.reading import read_pretrained
 from going_modular.weights.sources import BUILT_IN
 
 PICTURES = (".png", ".pdf", ".svg")
+FEW = 20  # classes, of which weights say that they know no others
 MOST_SHOWN = 24  # photos in the picture
 
 
@@ -71,9 +79,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="go on without files that are no readable images",
     )
-    parser.add_argument(
-        "--num-heads", type=int, help="attention heads, where the weights do not tell"
-    )
+    add_weights_flags(parser)
+    add_photo_flag(parser)
     parser.add_argument(
         "--batch-size", type=int, default=32, help="photos in a batch (32)"
     )
@@ -82,9 +89,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def check_flags(args: argparse.Namespace) -> None:
     """Refuse, before any work, what cannot be or would replace a file."""
-    for name in ("top", "batch_size", "num_heads"):
+    for name in ("top", "batch_size"):
         value = getattr(args, name)
-        if value is not None and value < 1:
+        if value < 1:
             flag = name.replace("_", "-")
             raise InputError(f"--{flag} must be a positive integer, not {value}")
     if args.output.suffix.lower() not in PICTURES:
@@ -106,11 +113,14 @@ def check_flags(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     check_flags(args)
+    options = weights_options(args)
     device = choose_device(args.device)
     outputs = [path for path in (args.output, args.json) if path is not None]
     photos = find_photos(args.photos, leave_out=outputs)
     try:
-        model, class_names = load_classifier(args.weights, args.num_heads)
+        found = read_pretrained(args.weights, **options)
+        size = options.get("image_size")
+        model, class_names = load_classifier(found, args.num_heads, size)
     except InputError as error:
         name = "" if args.weights in str(error) else f"{args.weights}: "
         raise InputError(f"{name}{error}") from None
@@ -122,6 +132,13 @@ def run(args: argparse.Namespace) -> None:
         photos=f"{len(photos):,}",
         device=device,
     )
+    for line in found.report.assumptions():
+        print(printable(line))
+    if len(class_names) <= FEW:
+        known = printable(", ".join(class_names))
+        print(
+            f"These weights know {len(class_names)} classes and nothing else: {known}"
+        )
 
     shown, records, left_out = [], [], []
 

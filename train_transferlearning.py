@@ -18,8 +18,10 @@ from going_modular.command_line.ending import run_training
 from going_modular.command_line.flags import (
     add_flags,
     add_run_flags,
+    add_weights_flags,
     one_line_parser,
     run_options,
+    weights_options,
 )
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.fitting import fit_set
@@ -70,7 +72,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--mode", choices=MODES, help="train everything, or a head")
     parser.add_argument("--shots", type=int, help="labelled images a class, 0 for all")
     parser.add_argument("--image-size", type=int, help="side in pixels (the weights')")
-    parser.add_argument("--num-heads", type=int, help="where the weights do not tell")
+    add_weights_flags(parser, image_size=False)
     parser.add_argument("--resize", choices=RESIZE_METHODS, help="of the positions")
     add_run_flags(parser, smoke="a try-out, in under a minute")
     add_flags(parser.add_argument_group("training"), TrainingSettings)
@@ -80,8 +82,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
     """Fill in what the flags leave open; with --resume, from the checkpoint."""
     names = ("data", "weights", "mode", "shots", "image_size", "num_heads", "resize")
-    names += TRAINING_FIELDS
-    given = {k: v for k, v in vars(args).items() if k in names and v is not None}
+    names += ("mean", "std", "raw", *TRAINING_FIELDS)
+    flags = {**vars(args), **weights_options(args), "raw": args.raw}
+    given = {k: v for k, v in flags.items() if k in names and v is not None}
     if args.smoke:
         given = {**SMOKE, **given}
     if args.resume:
@@ -94,7 +97,7 @@ def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
     mode = given.setdefault("mode", "full")
     photos = PHOTOS if data not in SOURCES and mode == "full" else {}
     defaults = dict(weights=BUILT_IN, shots=SHOTS.get(data, 0), image_size=0)
-    defaults |= dict(num_heads=0, resize="official")
+    defaults |= dict(num_heads=0, resize="official", mean=(), std=(), raw=False)
     return TransferPlan.from_settings(
         {**defaults, **MODES[mode], **photos, **given}
     ), None
@@ -118,7 +121,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         args.output = claim_output(
             args, plan.data, f"-{plan.mode}", plan.weights, checkpoint is not None
         )
-        found = read_pretrained(plan.weights, plan.num_heads or None)
+        found = read_pretrained(plan.weights, **plan.told())
         if plan.num_heads not in (0, found.config.num_heads):
             raise InputError(
                 f"the weights have {found.config.num_heads} heads, not {plan.num_heads}"

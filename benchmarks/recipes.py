@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> None:
     write_json(args.json, figures)
     matplotlib.use("Agg")
     use_style()
-    title = f"One model, two recipes, {len(sets["train"]):,} training images"
+    title = f"One model, two recipes, {len(sets['train']):,} training images"
     save_figure(plot_curves(curves, title), args.output)
 
 

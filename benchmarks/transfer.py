@@ -168,7 +168,7 @@ def run(args: argparse.Namespace) -> None:
     flags = [str(part) for k, v in given.items() if v is not None for part in (k, v)]
     options = train_transferlearning.parse(flags)
     plan, _ = train_transferlearning.make_plan(options)
-    found = read_pretrained(plan.weights)
+    found = read_pretrained(plan.weights, **plan.told())
     sets = train_transferlearning.load_images(plan, found, options)
     table = compare(plan, found, sets["train"], sets["test"], choose_device())
     print("accuracy on the test images (%), mean of three draws (lowest-highest)")

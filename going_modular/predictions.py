@@ -49,12 +49,14 @@ class Prediction:
 
 
 def load_classifier(
-    source, num_heads: int | None = None
+    source, num_heads: int | None = None, image_size=None
 ) -> tuple[ViT, tuple[str, ...]]:
     """Build a model with a trained head from weights of any kind.
 
     Args:
         source, num_heads: As for `weights.reading.read_pretrained`.
+        image_size: Side of the images, or (height, width); that of the weights if
+            None.
 
     Returns:
         The model, in evaluation mode, and the name of each of its classes, "class 7"
@@ -72,7 +74,13 @@ def load_classifier(
         raise InputError(
             f"the weights are for images of {config.in_channels} channels, no photos"
         )
-    model = from_pretrained(found, quiet=True).eval()
+    changes = {} if image_size is None else {"image_size": image_size}
+    try:
+        model = from_pretrained(found, quiet=True, **changes).eval()
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error)) from None
     head = {name for name in model.state_dict() if name.startswith("head")}
     if not head <= set(found.weights):
         raise InputError(

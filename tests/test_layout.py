@@ -41,6 +41,11 @@ def module_name(path: Path, package: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def is_script_part(node: ast.AST) -> bool:
+    """Whether it runs only where a module is the program, which is above all."""
+    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+
+
 def import_graph(package: Path) -> dict[str, set[str]]:
     """For each module of a package those that it imports, in functions too."""
     files = {module_name(path, package): path for path in package.rglob("*.py")}
@@ -48,7 +53,9 @@ def import_graph(package: Path) -> dict[str, set[str]]:
     for name, path in files.items():
         found = set()
         inside = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree.body = [node for node in tree.body if not is_script_part(node)]
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
                 prefix = f"{package.name}."

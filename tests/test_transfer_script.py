@@ -149,6 +149,7 @@ def test_features_are_computed_once(weights, monkeypatch):
     found = read_pretrained(weights)
     settings = dict(data="digits", weights=str(weights), mode="linear", shots=0)
     settings |= dict(image_size=0, num_heads=0, resize="official", augment="none")
+    settings |= dict(mean=(), std=(), raw=False)
     plan = TransferPlan.from_settings(settings)
     model = build_model(plan, found, 10)
     calls = []

@@ -2,17 +2,31 @@
 
 import argparse
 import inspect
+import math
 import os
 import re
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+from going_modular.datasets.photos import MEMORY
 from going_modular.errors import InputError
 from going_modular.processes.start import says_first
 from going_modular.system.text import printable
 
-__all__ = ["add_flags", "add_run_flags", "one_line_parser", "run_options", "user_path"]
+__all__ = [
+    "add_flags",
+    "add_photo_flag",
+    "add_run_flags",
+    "add_weights_flags",
+    "one_line_parser",
+    "run_options",
+    "user_path",
+    "weights_options",
+]
+
+
+LARGEST = 8192  # pixels of a side
 
 
 def one_line_parser(description: str) -> argparse.ArgumentParser:
@@ -38,6 +52,89 @@ def one_line_parser(description: str) -> argparse.ArgumentParser:
 def user_path(text: str) -> Path:
     """A path as typed, with the home folder for a ~ that the shell has left."""
     return Path(os.path.expanduser(text))
+
+
+def add_weights_flags(parser: argparse.ArgumentParser, image_size: bool = True) -> None:
+    """Add the flags for what weights of any kind may leave open.
+
+    Args:
+        parser: Of the script.
+        image_size: Whether --image-size says the size they were trained at.
+    """
+    parser.add_argument("--num-heads", type=int, help="where the weights do not tell")
+    if image_size:
+        parser.add_argument(
+            "--image-size",
+            type=int,
+            nargs="+",
+            metavar="SIDE",
+            help="side of the images, or height and width (those of the weights)",
+        )
+    for name, what in (("mean", "subtracted from"), ("std", "divides")):
+        parser.add_argument(
+            f"--{name}",
+            type=float,
+            nargs="+",
+            metavar="NUMBER",
+            help=f"what {what} pixels of 0 to 1, one or three numbers (the weights')",
+        )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        default=None,
+        help="of weights that lie beside their running average, take the raw ones",
+    )
+
+
+def add_photo_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for how much memory decoding may take."""
+
+    def gigabytes(text: str) -> float:
+        MEMORY.most = 1e9 * positive("--photo-memory", float(text))
+        return MEMORY.most
+
+    parser.add_argument(
+        "--photo-memory",
+        type=gigabytes,
+        metavar="GB",
+        help="most memory for decoding photos (1)",
+    )
+
+
+def weights_options(args: argparse.Namespace) -> dict:
+    """What the flags of `add_weights_flags` say to `read_pretrained`.
+
+    Raises:
+        InputError: A number is out of range.
+    """
+    options = dict(num_heads=args.num_heads, raw=bool(args.raw))
+    if args.num_heads is not None:
+        positive("--num-heads", args.num_heads)
+    for name in ("mean", "std"):
+        values = getattr(args, name)
+        if values is None:
+            continue
+        if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
+            raise InputError(f"--{name} must be one number or three, not {values}")
+        if name == "std":
+            positive("--std", min(values))
+        options[name] = tuple(values)
+    size = getattr(args, "image_size", None)
+    if isinstance(size, list):
+        if len(size) > 2:
+            raise InputError(f"--image-size must be one side, or two, not {size}")
+        positive("--image-size", min(size))
+        if max(size) > LARGEST:
+            raise InputError(f"--image-size must be at most {LARGEST}, not {max(size)}")
+        options["image_size"] = size[0] if len(size) == 1 else tuple(size)
+    return options
+
+
+def positive(flag: str, value: float) -> float:
+    if not 0 < value < math.inf:
+        kind = "positive integer" if isinstance(value, int) else "positive number"
+        raise InputError(f"{flag} must be a {kind}, not {value}")
+    return value
 
 
 def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
@@ -72,6 +169,7 @@ def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
         help="steps from one checkpoint to the next (one an epoch)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_photo_flag(parser)
 
 
 def run_options(args: argparse.Namespace) -> dict:

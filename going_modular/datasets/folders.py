@@ -195,12 +195,7 @@ def split_places(
     return torch.cat(train), torch.cat(test)  # (n_train,), (n_test,)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Show what a folder is taken for."""
-    from going_modular.datasets.folder_report import main as report
-
-    return report(argv)
-
-
 if __name__ == "__main__":
+    from going_modular.command_line.folder_report import main
+
     sys.exit(main())

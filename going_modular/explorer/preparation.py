@@ -109,7 +109,10 @@ def resize_weights(found: Pretrained, image_shape: tuple[int, int]) -> Pretraine
     """
     if image_shape == found.config.image_shape:
         return found
-    config = replace(found.config, image_size=image_shape)
+    try:
+        config = replace(found.config, image_size=image_shape)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     name = "patch_embedding.position_embedding"
     grids = (found.config.grid_shape, config.grid_shape)
     positions = resize_positions(found.weights[name], *grids)  # (1, T, D)

@@ -49,6 +49,8 @@ class TransferPlan:
         shots: Labelled images of each class; 0 takes all.
         image_size: Side of the images in pixels; 0 takes that of the weights.
         num_heads: Where the weights do not tell; 0 elsewhere.
+        mean, std: The same of the normalisation; empty elsewhere.
+        raw: Take raw weights that lie beside their running average.
         resize: How position embeddings are interpolated.
         training: The optimiser's side.
     """
@@ -59,6 +61,9 @@ class TransferPlan:
     shots: int
     image_size: int
     num_heads: int
+    mean: tuple
+    std: tuple
+    raw: bool
     resize: str
     training: TrainingSettings
 
@@ -71,6 +76,11 @@ class TransferPlan:
             raise ValueError(
                 "mode linear computes features once, so it needs augment none"
             )
+
+    def told(self) -> dict:
+        """What `read_pretrained` is told of the weights."""
+        told = {name: getattr(self, name) or None for name in ("mean", "std")}
+        return dict(num_heads=self.num_heads or None, raw=self.raw, **told)
 
     @classmethod
     def from_settings(cls, settings: dict) -> "TransferPlan":

@@ -78,6 +78,11 @@ class Report(list):
         lines = [", ".join(f"{count} {action}" for action, count in counts.items())]
         plain = ("taken", "joined", "transposed", "folded")
         lines += merged([entry for entry in told if entry.action not in plain])
+        return "\n".join(map(printable, lines + self.assumptions()))
+
+    def assumptions(self) -> list[str]:
+        """Lines on what the source does not tell, and how to say otherwise."""
+        lines = []
         assumed = [entry for entry in self if entry.action == "assumed"]
         for why in dict.fromkeys(entry.detail.partition(": ")[2] for entry in assumed):
             values = [
@@ -91,7 +96,7 @@ class Report(list):
         if flags:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in flags)
             lines.append(f"where that is wrong: {names}")
-        return "\n".join(map(printable, lines))
+        return lines
 
     def __str__(self) -> str:
         width = max((len(entry.key) for entry in self), default=0)
