@@ -173,6 +173,8 @@ def run(args: argparse.Namespace) -> None:
 
 def print_prediction(prediction: Prediction) -> None:
     print(f"\n{printable(prediction.path)}")
+    for note in prediction.notes:
+        print(f"  {printable(note)}")
     for guess in prediction.guesses:
         print(f"  {100 * guess.probability:6.2f} %  {printable(guess.name)}")
 
@@ -183,7 +185,8 @@ def describe(prediction: Prediction) -> dict:
         {"class": guess.name, "index": guess.index, "probability": guess.probability}
         for guess in prediction.guesses
     ]
-    return {"file": str(prediction.path), "predictions": guesses}
+    about = {"file": str(prediction.path), "predictions": guesses}
+    return {**about, "notes": prediction.notes} if prediction.notes else about
 
 
 def write_outputs(

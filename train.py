@@ -58,8 +58,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     about = f"{', '.join(SOURCES)}, or a folder (built-in)"
     parser.add_argument("--data", type=os.path.expanduser, help=about)
     add_run_flags(parser, smoke="a try-out on the digits, in under a minute")
-    add_flags(parser.add_argument_group("training"), TrainingSettings)
-    model = parser.add_argument_group("model (sizes that suit the images by default)")
+    training = (
+        "training (the default in brackets; the images may have one of their own)"
+    )
+    add_flags(parser.add_argument_group(training), TrainingSettings)
+    title = "model (in brackets ViT-B/16's; without flags, sizes that suit the images)"
+    model = parser.add_argument_group(title)
     model.add_argument("--variant", help='a size of Table 1 and a patch side, "B/16"')
     add_flags(model, ViTConfig, NO_FLAG)
     return parser.parse_args(argv)
@@ -113,9 +117,14 @@ def load_images(
     train_set = sets["train"]
     channels, *shape = train_set.images.shape[1:]
     if tuple(shape) != plan.model.image_shape:
+        side, P = shape[0], plan.model.patch_size
+        sides = ", ".join(str(p) for p in range(2, side // 2 + 1) if side % p == 0)
+        wanted = f"--image-size {side}"
+        if side % P:
+            wanted += f" and patches that divide it: {sides} pixels, such as B/7"
         raise InputError(
-            f"the images of {plan.data} are {shape[0]} x {shape[1]} pixels: leave out "
-            f"--image-size {size}, or choose a --variant with --image-size {shape[0]}"
+            f"the images of {plan.data} are {side} x {shape[1]} pixels, and the model "
+            f"reads {size}: choose {wanted}"
         )
     classes = len(train_set.class_names)
     config = replace(plan.model, in_channels=channels, num_classes=classes)

@@ -41,11 +41,13 @@ class Prediction:
         path: The photo's file.
         image: (C, H, W) uint8, the photo as the model saw it.
         guesses: The likeliest classes, likeliest first.
+        notes: What was assumed of the file, or left out.
     """
 
     path: Path
     image: Tensor
     guesses: tuple[Guess, ...]
+    notes: tuple[str, ...] = ()
 
 
 def load_classifier(
@@ -152,7 +154,8 @@ def predict_photos(
     """
     for start in range(0, len(paths), batch_size):
         batch = [Path(path) for path in paths[start : start + batch_size]]
-        batch, images = read_batch(batch, model.config, on_bad)
+        notes = {path: [] for path in batch}
+        batch, images = read_batch(batch, model.config, on_bad, notes)
         if not batch:
             continue
         rows = classify(model, images)  # (B, K)
@@ -161,19 +164,25 @@ def predict_photos(
                 raise InputError(f"no finite scores for {path}: use other weights")
             best = row.argsort(descending=True, stable=True)[:top].tolist()
             guesses = (Guess(class_names[i], i, row[i].item()) for i in best)
-            yield Prediction(path, image, tuple(guesses))
+            yield Prediction(path, image, tuple(guesses), tuple(notes[path]))
 
 
 def read_batch(
-    paths: list[Path], config: ViTConfig, on_bad: Callable[[Path, str], None] | None
+    paths: list[Path],
+    config: ViTConfig,
+    on_bad: Callable[[Path, str], None] | None,
+    notes: dict[Path, list[str]],
 ) -> tuple[list[Path], Tensor]:
-    """Read photos as (B, C, H, W) uint8 images; give also the paths of these B."""
+    """Read photos as (B, C, H, W) uint8 images; give also the paths of these B.
+
+    Notes on a photo are added to those of its path.
+    """
     bad = {}
     size = max(config.image_shape)
 
     def read(path: Path) -> Tensor | None:
         try:
-            return read_photo(path, size)
+            return read_photo(path, size, notes[path].append)
         except Exception as error:  # damaged files raise many kinds
             bad[path] = why_unreadable(error)
             return None

@@ -53,8 +53,8 @@ def test_help_holds_the_whole_sentence_however_python_stores_it(stored):
         """
     )
     found = help_texts(Settings)
-    assert found["one"] == "Begins here, goes on here and ends here."
-    assert found["two"] == "The next."
+    assert found["one"] == "Begins here, goes on here and ends here (1)"
+    assert found["two"] == "The next (2.0)"
 
 
 @pytest.mark.parametrize("settings", [TrainingSettings, ViTConfig])

@@ -1,6 +1,7 @@
 """Command-line flags, derived from the settings they fill."""
 
 import argparse
+import difflib
 import inspect
 import math
 import os
@@ -13,6 +14,7 @@ from going_modular.datasets.photos import MEMORY
 from going_modular.errors import InputError
 from going_modular.processes.start import says_first
 from going_modular.system.text import printable
+from going_modular.training.settings import CHOICES
 
 __all__ = [
     "add_flags",
@@ -26,6 +28,33 @@ __all__ = [
 ]
 
 
+# Where presets for the images have another default.
+NOT_ALWAYS = dict.fromkeys(
+    ("epochs", "batch_size", "learning_rate", "augment", "crop_area"),
+    ", or what suits the images",
+)
+# Flags of other programs, and ours.
+OTHERS = {
+    "--lr": "--learning-rate",
+    "--learning_rate": "--learning-rate",
+    "--wd": "--weight-decay",
+    "--bs": "--batch-size",
+    "--batch": "--batch-size",
+    "--img-size": "--image-size",
+    "--imgsz": "--image-size",
+    "--size": "--image-size",
+    "--arch": "--variant",
+    "--model": "--variant",
+    "--dataset": "--data",
+    "--data-dir": "--data",
+    "--data-path": "--data",
+    "--amp": "--precision bf16",
+    "--gpu": "--device cuda",
+    "--out": "--output",
+    "--output-dir": "--output",
+    "--checkpoint": "--weights",
+    "--pretrained": "--weights",
+}
 LARGEST = 8192  # pixels of a side
 
 
@@ -34,6 +63,7 @@ def one_line_parser(description: str) -> argparse.ArgumentParser:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str):
+            message += suggestion(self, message)
             if says_first():
                 print(
                     f"{self.prog}: {printable(message)} (see --help)", file=sys.stderr
@@ -47,6 +77,19 @@ def one_line_parser(description: str) -> argparse.ArgumentParser:
     return Parser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def suggestion(parser: argparse.ArgumentParser, message: str) -> str:
+    """What was perhaps meant by a flag that there is not."""
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+    if unknown is None:
+        return ""
+    typed = unknown[1]
+    ours = OTHERS.get(typed, "")
+    if ours.split(" ")[0] not in flags:
+        ours = next(iter(difflib.get_close_matches(typed, flags, 1, 0.7)), "")
+    return f": did you mean {ours}?" if ours else ""
 
 
 def user_path(text: str) -> Path:
@@ -183,7 +226,8 @@ def run_options(args: argparse.Namespace) -> dict:
 def add_flags(parser, settings: type, leave_out: tuple[str, ...] = ()) -> None:
     """Add a flag for every field of a dataclass, with the help its docstring gives.
 
-    A flag that is not given is None, so that presets can fill it.
+    A flag that is not given is None, so that presets can fill it. The help shows the
+    default.
     """
     docs = inspect.cleandoc(settings.__doc__)  # as Python 3.13 stores it already
     for field in fields(settings):
@@ -191,8 +235,12 @@ def add_flags(parser, settings: type, leave_out: tuple[str, ...] = ()) -> None:
             continue
         assert field.default is not MISSING  # a flag needs a type
         text = re.search(rf"^    {field.name}: (.+(?:\n {{8}}.+)*)", docs, re.M)
+        words = " ".join(text.group(1).split()).rstrip(".")
+        choices = {**CHOICES, "gelu": ("erf", "tanh")}.get(field.name)
+        kind = type(field.default).__name__.upper()
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
             type=type(field.default),
-            help=" ".join(text.group(1).split()),
+            metavar="|".join(choices) if choices else kind,
+            help=f"{words} ({field.default}{NOT_ALWAYS.get(field.name, '')})",
         )

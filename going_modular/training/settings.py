@@ -9,6 +9,7 @@ from going_modular.config import ViTConfig, require_positive_integer
 from going_modular.errors import InputError
 
 __all__ = [
+    "CHOICES",
     "MODEL_FIELDS",
     "PRECISIONS",
     "Plan",
@@ -19,6 +20,12 @@ __all__ = [
 
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+CHOICES = {
+    "decay": ("cosine", "linear", "constant"),
+    "augment": ("crop", "crop-only", "none"),
+    "precision": ("auto", "fp32", "bf16"),
+    "compile": ("auto", "yes", "no"),
+}
 
 
 @dataclass(frozen=True)
@@ -86,12 +93,7 @@ class TrainingSettings:
         self.require("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         self.require("crop_area", 0 < self.crop_area <= 1, "in (0, 1]")
         self.require("seed", 0 <= self.seed < 2**64, "0 or more, and below 2^64")
-        for name, choices in (
-            ("decay", ("cosine", "linear", "constant")),
-            ("augment", ("crop", "crop-only", "none")),
-            ("precision", ("auto", "fp32", "bf16")),
-            ("compile", ("auto", "yes", "no")),
-        ):
+        for name, choices in CHOICES.items():
             self.require(name, getattr(self, name) in choices, " or ".join(choices))
 
     @property

@@ -169,9 +169,9 @@ class Progress:
         if self.bar is None:
             self.bar = tqdm(
                 desc=f"epoch {trainer.epoch + 1}/{self.epochs}",
+                bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix}",
                 total=len(trainer.train_batches.data),
                 initial=trainer.sums.seen,
-                unit=" images",
                 leave=False,
                 mininterval=0.2,
                 disable=self.disable,
@@ -180,7 +180,7 @@ class Progress:
             mean, accuracy = trainer.sums.means()
             left = self.seconds_left(trainer)
             self.bar.set_postfix_str(
-                f"loss {mean:.3f}, accuracy {accuracy:.3f}, run ends in {left}",
+                f"loss {mean:.3f}, {accuracy:.1%} right, run ends in {left}",
                 refresh=False,
             )
 

@@ -76,13 +76,15 @@ class Report(list):
         told = [entry for entry in self if entry.action != "assumed"]
         counts = Counter(entry.action for entry in told if entry.action != "chosen")
         lines = [", ".join(f"{count} {action}" for action, count in counts.items())]
-        plain = ("taken", "joined", "transposed", "folded")
+        plain = ("taken", "joined", "transposed", "folded", "chosen")
         lines += merged([entry for entry in told if entry.action not in plain])
         return "\n".join(map(printable, lines + self.assumptions()))
 
     def assumptions(self) -> list[str]:
-        """Lines on what the source does not tell, and how to say otherwise."""
-        lines = []
+        """Lines on what was chosen or assumed, and how to say otherwise."""
+        lines = [
+            f"chosen: {detail}" for _, action, detail in self if action == "chosen"
+        ]
         assumed = [entry for entry in self if entry.action == "assumed"]
         for why in dict.fromkeys(entry.detail.partition(": ")[2] for entry in assumed):
             values = [

@@ -8,6 +8,7 @@ built-in                          the small ViT in this package
 """
 
 import hashlib
+import re
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -44,11 +45,20 @@ def read_source(source: str | Path) -> tuple[dict[str, Tensor], dict]:
     if not owner:
         owner = guess_owner(str(source))
     if owner not in OWNERS:
+        meant = f"did you mean transformers:{source}, or " if is_hubs(source) else ""
         raise InputError(
-            f"no weights {str(source)!r}: give a file, a folder, {BUILT_IN!r}, or a "
+            f"no weights {str(source)!r}: {meant}give a file, a folder, {BUILT_IN!r}, or a "
             f"name such as vit_b_16 or {', '.join(f'{known}:NAME' for known in OWNERS)}"
         )
     return fetch_weights(owner, name)
+
+
+def is_hubs(name: str | Path) -> bool:
+    """Whether it looks like a model of the Hugging Face hub, such as google/vit."""
+    return (
+        re.fullmatch(r"[\w-]+/[\w.-]*(vit|deit|dino)[\w.-]*", str(name), re.I)
+        is not None
+    )
 
 
 def guess_owner(name: str) -> str:
