@@ -36,7 +36,7 @@ from going_modular.explorer.preparation import (
 )
 from going_modular.plots.style import save_figure, use_style
 from going_modular.predictions import load_classifier
-from going_modular.system.files import check_file, write_files
+from going_modular.system.files import check_file, real, write_files
 from going_modular.system.text import print_table, printable
 from going_modular.utils import choose_device
 from going_modular.weights.files import weight_files
@@ -108,7 +108,7 @@ def check_flags(args: argparse.Namespace) -> None:
     """Refuse, before any work, what cannot be or would replace a file."""
     if args.top < 1:
         raise InputError(f"--top must be a positive integer, not {args.top}")
-    taken = {args.photo.resolve(), *weight_files(args.weights)}
+    taken = {real(args.photo), *weight_files(args.weights)}
     for flag, suffixes in (("output", PAGES), ("png", PICTURES)):
         path = getattr(args, flag)
         if path is None:
@@ -118,7 +118,7 @@ def check_flags(args: argparse.Namespace) -> None:
                 f"--{flag} must end in {', '.join(suffixes)}: {str(path)!r}"
             )
         check_file(f"--{flag}", path, taken, args.overwrite)
-        taken.add(path.resolve())
+        taken.add(real(path))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -33,7 +33,7 @@ from going_modular.predictions import (
     load_classifier,
     predict_photos,
 )
-from going_modular.system.files import check_file, is_ours, write_files
+from going_modular.system.files import check_file, is_ours, real, write_files
 from going_modular.system.text import print_table, printable
 from going_modular.utils import choose_device
 from going_modular.weights.files import weight_files
@@ -98,17 +98,17 @@ def check_flags(args: argparse.Namespace) -> None:
         raise InputError(
             f"--output must end in {', '.join(PICTURES)}: {str(args.output)!r}"
         )
-    read = weight_files(args.weights) | {path.resolve() for path in args.photos}
-    folders = [path.resolve() for path in args.photos if path.is_dir()]
+    read = weight_files(args.weights) | {real(path) for path in args.photos}
+    folders = [real(path) for path in args.photos if path.is_dir()]
     for path in (args.output, args.json):
         if path is None or path.suffix.lower() not in SUFFIXES or not path.exists():
             continue
-        if any(map(path.resolve().is_relative_to, folders)) and not is_ours(path):
+        if any(map(real(path).is_relative_to, folders)) and not is_ours(path):
             raise InputError(f"{path} is one of the photos: choose another name")
     for flag in ("output", "json"):
         if getattr(args, flag) is not None:
             check_file(f"--{flag}", getattr(args, flag), read, args.overwrite)
-            read.add(getattr(args, flag).resolve())
+            read.add(real(getattr(args, flag)))
 
 
 def run(args: argparse.Namespace) -> None:

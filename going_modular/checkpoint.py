@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import warnings
 import zipfile
@@ -12,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from going_modular.config import ViTConfig
+from going_modular.config import ViTConfig, count_parameters
 from going_modular.errors import InputError
 from going_modular.system.files import (
     bring_to_place,
@@ -21,6 +22,7 @@ from going_modular.system.files import (
     sync_folder,
     write_file,
 )
+from going_modular.system.reading import check_regular
 from going_modular.utils import is_out_of_memory
 from going_modular.vit import ViT
 
@@ -117,6 +119,7 @@ def read_checkpoint(path: Path) -> dict:
     Raises:
         MemoryError: There is too little. Any other error means a damaged file.
     """
+    check_regular(path)
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
         folders = [x.filename for x in archive.infolist() if x.external_attr]
@@ -152,10 +155,14 @@ def load_model(path: str | Path) -> tuple[ViT, tuple[str, ...]]:
         InputError: The file is missing, damaged or no model of this project.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["vit"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         config, class_names = read_notes(about)
+        held = sum(w.numel() for w in weights.values())
+        if held != sum(count_parameters(config).values()):  # before it takes memory
+            raise ValueError(f"its notes tell of another model than its {held} numbers")
         model = ViT(config)
         model.load_state_dict(weights)
     except FileNotFoundError:
@@ -174,4 +181,12 @@ def read_notes(notes: dict) -> tuple[ViTConfig, tuple[str, ...]]:
     config = notes["config"]
     # JSON knows no tuples.
     config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    return ViTConfig(**config), tuple(notes["class_names"])
+    for name in ("mean", "std", "dropout", "layer_norm_eps"):
+        values = config.get(name, 0.0)
+        for value in values if isinstance(values, tuple) else (values,):
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name} {value!r} is no finite number")
+    names = tuple(notes["class_names"])
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError("class_names are no texts")
+    return ViTConfig(**config), names

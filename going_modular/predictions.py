@@ -16,6 +16,7 @@ from going_modular.datasets.layout import files_in
 from going_modular.datasets.photos import read_photo, why_unreadable
 from going_modular.errors import InputError
 from going_modular.pretrained import from_pretrained
+from going_modular.system.files import real
 from going_modular.vit import ViT
 from going_modular.weights.reading import read_pretrained
 
@@ -106,7 +107,7 @@ def find_photos(
     Raises:
         InputError: A path is not there, or a folder holds no image.
     """
-    leave_out = {path.resolve() for path in leave_out}
+    leave_out = {real(path) for path in leave_out}
     photos = []
     for path in map(Path, paths):
         if path.is_file():
@@ -117,7 +118,7 @@ def find_photos(
         found = [
             file
             for file in files_in(path)
-            if file.suffix.lower() in SUFFIXES and file.resolve() not in leave_out
+            if file.suffix.lower() in SUFFIXES and real(file) not in leave_out
         ]
         if not found:
             kinds = ", ".join(SUFFIXES)

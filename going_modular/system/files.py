@@ -2,8 +2,10 @@
 
 import errno
 import os
+import re
 import secrets
 import stat
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +28,7 @@ __all__ = [
     "check_writable",
     "holding",
     "is_ours",
+    "real",
     "new_beside",
     "remove_unfinished",
     "sync_file",
@@ -35,6 +38,7 @@ __all__ = [
 ]
 
 MARK = "going_modular"  # in every file that may be written again without being asked
+LONGEST_NAME = 255  # bytes, of a file or folder
 LOCK = ".lock"  # in a folder that is held; what a killed run leaves of it locks nothing
 
 
@@ -50,8 +54,10 @@ def check_file(flag: str, path: Path, taken: set[Path], overwrite: bool) -> None
     Raises:
         InputError: It is one of `taken`, exists, or stands where none may be written.
     """
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+        raise InputError(f"{flag} {path}: the name is too long")
     try:
-        place = path.resolve()
+        place = real(path)
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         mode = None
@@ -69,6 +75,11 @@ def check_file(flag: str, path: Path, taken: set[Path], overwrite: bool) -> None
     if mode is not None and not overwrite:
         raise InputError(f"{path} exists: choose another {flag}, or add --overwrite")
     check_writable(place.parent, str(path))
+
+
+def real(path: Path) -> Path:
+    """Where a path leads, through all links; one in a circle leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def check_writable(folder: Path, what: str) -> None:
@@ -169,7 +180,7 @@ def destination(path: Path) -> Path:
     """
     if is_stream(path):
         return Path(tempfile.gettempdir(), path.name)
-    return Path(os.path.realpath(path))
+    return real(path)
 
 
 def new_beside(path: Path) -> Path:
@@ -201,12 +212,23 @@ def sync_file(path: Path) -> None:
 def bring_to_place(beside: Path, path: Path) -> None:
     """Rename a file that is whole to `path`, or send its bytes into a stream."""
     if not is_stream(path):
-        os.replace(beside, os.path.realpath(path))
+        os.replace(beside, real(path))
         return
-    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
-    with open(os.open(path, flags), "wb") as stream:  # at once, or not at all
-        os.set_blocking(stream.fileno(), True)
+    with open(open_stream(path), "wb") as stream:
         stream.write(beside.read_bytes())
+
+
+def open_stream(path: Path) -> int:
+    """A descriptor to write to a stream with: at once, or not at all."""
+    own = {"/dev/stdout": "1", "/dev/stderr": "2"}.get(str(path))
+    number = own or re.sub("^(/dev/fd/|/proc/self/fd/)", "", str(path))
+    if number.isdecimal():  # goes on where this process has written already
+        sys.stdout.flush()
+        return os.dup(int(number))
+    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def cannot_write(path: Path, error: Exception) -> OSError:

@@ -14,7 +14,7 @@ from going_modular.datasets.sources import SOURCES
 from going_modular.engine import RESULT_COLUMNS
 from going_modular.errors import InputError
 from going_modular.processes.alone import ALONE, Processes
-from going_modular.system.files import MARK, check_writable, holding, write_file
+from going_modular.system.files import MARK, check_writable, holding, real, write_file
 from going_modular.system.reading import open_regular
 
 __all__ = [
@@ -50,7 +50,7 @@ WRITTEN_ANEW = {
 
 def choose_output(data: str, ending: str = "", parent: Path = Path("runs")) -> Path:
     """The first free folder of runs/NAME, runs/NAME-2, runs/NAME-3, ..."""
-    name = Path(data).resolve().name + ending
+    name = real(Path(data)).name + ending
     number = 1
     while (folder := parent / (f"{name}-{number}" if number > 1 else name)).exists():
         number += 1
@@ -141,11 +141,11 @@ def check_apart(read: str, **written: Path | None) -> None:
     Raises:
         InputError: One of them is in the other.
     """
-    source = Path(read).resolve()
+    source = real(Path(read))
     for flag, folder in written.items():
         if folder is None or not source.exists():
             continue
-        place = folder.resolve()
+        place = real(folder)
         if place.is_relative_to(source) or (
             source.is_file() and source.is_relative_to(place)
         ):

@@ -124,7 +124,7 @@ def check_types(settings: object) -> None:
         kinds = (int, float) if field.type is float else (field.type,)
         if type(value) not in kinds:
             raise ValueError(
-                f"{field.name} must be a {field.type.__name__}, not {value!r}"
+                f"{field.name} must be of type {field.type.__name__}, not {value!r}"
             )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from going_modular.errors import InputError
+from going_modular.system.files import real
 from going_modular.system.reading import open_regular, read_json
 
 __all__ = ["Inert", "first_line", "read_about", "read_weights", "weight_files"]
@@ -272,9 +273,9 @@ WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".tar", ".npz")
 
 def weight_files(weights: str) -> set[Path]:
     """The files that such weights are read from, resolved; a name has none."""
-    place = Path(weights).resolve()
+    place = real(Path(weights))
     if not place.is_dir():
         return {place, place.parent / "config.json"}
-    files = {path.resolve() for path in place.iterdir() if path.suffix in WEIGHTS}
+    files = {real(path) for path in place.iterdir() if path.suffix in WEIGHTS}
     notes = {place / "config.json", place / "preprocessor_config.json"}
     return {place, *notes, *files}

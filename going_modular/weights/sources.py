@@ -46,9 +46,10 @@ def read_source(source: str | Path) -> tuple[dict[str, Tensor], dict]:
         owner = guess_owner(str(source))
     if owner not in OWNERS:
         meant = f"did you mean transformers:{source}, or " if is_hubs(source) else ""
+        names = ", ".join(f"{known}:NAME" for known in OWNERS)
         raise InputError(
-            f"no weights {str(source)!r}: {meant}give a file, a folder, {BUILT_IN!r}, or a "
-            f"name such as vit_b_16 or {', '.join(f'{known}:NAME' for known in OWNERS)}"
+            f"no weights {str(source)!r}: {meant}give a file, a folder, "
+            f"{BUILT_IN!r}, or a name such as vit_b_16 or {names}"
         )
     return fetch_weights(owner, name)
 
