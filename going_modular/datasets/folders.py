@@ -29,8 +29,8 @@ __all__ = ["load_folder", "load_splits", "split"]
 
 
 def load_folder(folder: str | Path, image_size: int = 224, **options) -> tuple:
-    """The training and the test set of `load_splits`, which has the arguments."""
-    splits = load_splits(folder, image_size, **options)
+    """The training and the test set of `load_splits`, without a word on the folder."""
+    splits = load_splits(folder, image_size, quiet=True, **options)
     return splits["train"], splits["test"]
 
 
@@ -41,6 +41,7 @@ def load_splits(
     test_share: float = 0.2,
     seed: int = 0,
     cache: Path | None = None,
+    quiet: bool = False,
 ) -> dict[str, ImageSet]:
     """Read photos from a folder with one subfolder a class.
 
@@ -54,6 +55,7 @@ def load_splits(
         seed: Decides which.
         cache: Folder to keep the decoded photos in, for the next time; None for none.
             Another share or seed is another file there.
+        quiet: Do not print what the folder was taken for.
 
     Returns:
         "train" and "test", and "val" where the folder has all three. With a validation
@@ -64,7 +66,8 @@ def load_splits(
             has no image, or a file is no readable image and `skip_bad` is off.
     """
     layout = look_at(folder)
-    say(layout)
+    if not quiet:
+        say(layout)
     if "all" in layout.places:
         photos = layout.photos["all"]
         held_out = (test_share, seed)
