@@ -48,7 +48,6 @@ from going_modular.transfer.fine_tuning import (
     set_up,
 )
 from going_modular.utils import set_seeds
-from going_modular.vit import ViT
 from going_modular.weights.conversion import RESIZE_METHODS
 from going_modular.weights.reading import Pretrained, read_pretrained
 from going_modular.weights.sources import BUILT_IN
@@ -131,7 +130,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     if checkpoint is not None and plan.mode == "full":
         with refusing_foreign_checkpoint(args.output):
             check_model_size(checkpoint, config)
-    model = ViT(config)
+    model = found.build(config)
     report = load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
     set_seeds(plan.training.seed)
     processes.place(model)

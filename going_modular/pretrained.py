@@ -121,6 +121,7 @@ def load_into(
 ) -> Report:
     """Fit what was found to a model and load it."""
     report, weights = Report(found.report), dict(found.weights)
+    found.check_registers(model)
     compare_configs(model.config, found.config, report)
     fit_positions(weights, model.config, found, resize, report)
     fit_head(weights, model.config, found, new_head, report)
@@ -148,7 +149,7 @@ def from_pretrained(
     found = read_pretrained(source, num_heads)
     if changes.get("num_classes", found.config.num_classes) != found.config.num_classes:
         changes.setdefault("representation_size", None)
-    model = ViT(replace(found.config, **changes))
+    model = found.build(replace(found.config, **changes))
     load_into(model, found, resize, new_head=False, quiet=quiet)
     return model
 

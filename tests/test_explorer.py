@@ -25,6 +25,7 @@ from going_modular.explorer.data import explore_image
 from going_modular.explorer.encoding import quantise, restore, rounding_errors
 from going_modular.pretrained import from_pretrained
 from going_modular.teaching.toy import toy_config
+from going_modular.variants.registers import ViTWithRegisters
 from going_modular.vit import ViT
 
 HOSTILE = (
@@ -404,3 +405,22 @@ def test_missing_anywidget_is_said_in_one_line(monkeypatch):
     (line,) = str(error.value).splitlines()
     assert 'pip install "going-modular[notebooks]"' in line
     assert error.value.__suppress_context__
+
+
+def test_registers_are_left_out_of_what_is_shown():
+    """They stand nowhere in the image; what tokens give to them is not shown."""
+    torch.manual_seed(0)
+    model = ViTWithRegisters(toy_config(), num_registers=3).eval()
+    for name, weight in model.named_parameters():
+        if "qkv" in name or "registers" in name:
+            torch.nn.init.normal_(weight, std=0.4)
+    image = make_image(model.config)
+    shown = explore_image(model, image, tuple("abcdefghij"), layers=[2])
+    x = normalise(image[None])
+    whole = capture(model, x, layers=[2]).attention[0, 0]  # (nh, T + 3, T + 3)
+    places = [0, *range(4, 4 + 25)]
+    expected = whole[:, places][..., places].numpy()
+    found = restore(shown.attention[0], shown.attention_scales[0])
+    assert found.shape == expected.shape == (4, 26, 26)
+    assert np.abs(found - expected).max() < 0.01
+    assert (expected.sum(-1) < 0.99).any(), "registers got nothing"

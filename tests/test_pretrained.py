@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+import transformers
 from peers import (
     DEEP,
     SIZES,
     WIDE,
+    add_noise,
     images_for,
     noisy_vit,
     official_arrays,
@@ -30,7 +32,7 @@ from timm.layers import resample_abs_pos_embed
 from torchvision.models.vision_transformer import interpolate_embeddings
 from transformers import ViTForImageClassification
 
-from going_modular.checkpoint import save_model
+from going_modular.checkpoint import load_model, save_model
 from going_modular.config import VARIANTS, ViTConfig
 from going_modular.errors import InputError
 from going_modular.pretrained import (
@@ -39,6 +41,8 @@ from going_modular.pretrained import (
     load_pretrained,
 )
 from going_modular.teaching.toy import toy_config
+from going_modular.training.fast_path import FastPath
+from going_modular.variants.registers import ViTWithRegisters
 from going_modular.vit import ViT
 from going_modular.weights.conversion import resize_positions
 from going_modular.weights.reading import read_pretrained
@@ -193,6 +197,68 @@ def test_dinov2_gives_the_same_y_on_its_own_grid_and_on_a_smaller(c):
     same = ViT(c).eval()
     load_pretrained(same, state, resize="timm", quiet=True)
     assert_same(same.forward_features(images_for(c)), peer(images_for(c)))
+
+
+def dinov2(c: ViTConfig, registers: int) -> torch.nn.Module:
+    """DINOv2 as transformers has it, with or without registers."""
+    name = "Dinov2WithRegisters" if registers else "Dinov2"
+    config = getattr(transformers, f"{name}Config")(
+        image_size=c.image_size,
+        patch_size=c.patch_size,
+        hidden_size=c.embedding_dim,
+        num_hidden_layers=c.depth,
+        num_attention_heads=c.num_heads,
+        mlp_ratio=c.mlp_size // c.embedding_dim,
+        **({"num_register_tokens": registers} if registers else {}),
+    )
+    return add_noise(getattr(transformers, f"{name}Model")(config))
+
+
+OTHER = replace(WIDE, embedding_dim=66, mlp_size=264, num_heads=3, patch_size=10)
+
+
+@pytest.mark.parametrize("c", [WIDE, OTHER])
+@pytest.mark.parametrize("registers", [0, 1, 4])
+@pytest.mark.parametrize("from_folder", [False, True])
+def test_dinov2_of_transformers_gives_the_same_y(c, registers, from_folder, tmp_path):
+    peer = dinov2(c, registers)
+    source = save_pretrained(peer, tmp_path) if from_folder else peer.state_dict()
+    model = build(source, num_heads=c.num_heads)
+    assert isinstance(model, ViTWithRegisters) == bool(registers)
+    assert model.config.mean == IMAGENET["mean"]
+    images = images_for(c)
+    theirs = peer(images).last_hidden_state[:, 0]
+    assert_same(model.forward_features(images), theirs)
+
+
+@pytest.mark.parametrize("registers", [1, 4])
+@pytest.mark.parametrize("no_embed_class", [False, True])
+def test_registers_of_timm_give_the_same_logits(registers, no_embed_class, tmp_path):
+    peer = timm_vit(WIDE, reg_tokens=registers, no_embed_class=no_embed_class)
+    model = build(peer.state_dict(), num_heads=WIDE.num_heads)
+    assert model.registers.shape == (1, registers, WIDE.embedding_dim)
+    images = images_for(WIDE)
+    assert_same(model(images), peer(images))
+    assert_same(FastPath(model)(images), peer(images))
+    logits, seen = model(images, return_intermediates=True)
+    assert_same(logits, peer(images))
+    T = WIDE.num_tokens + registers
+    assert seen["z0"].shape == (2, T, WIDE.embedding_dim)
+    assert seen["attention_1"].shape == (2, WIDE.num_heads, T, T)
+    # Our own file remembers them.
+    save_model(tmp_path / "m.safetensors", model, tuple("abcdefghij"))
+    again, _ = load_model(tmp_path / "m.safetensors")
+    assert torch.equal(again(images), model(images))
+    assert torch.equal(build(tmp_path / "m.safetensors")(images), model(images))
+
+
+def test_registers_go_into_no_model_without_them():
+    state = timm_vit(WIDE, reg_tokens=2, no_embed_class=True).state_dict()
+    with pytest.raises(InputError, match="have 2 registers, the model has 0"):
+        load_pretrained(ViT(WIDE), state)
+    plain = timm_vit(WIDE).state_dict()
+    with pytest.raises(InputError, match="have 0 registers, the model has 3"):
+        load_pretrained(ViTWithRegisters(WIDE, 3), plain)
 
 
 @SIZES

@@ -261,7 +261,6 @@ def test_flax_heads_must_agree(tmp_path):
 @pytest.mark.parametrize(
     ("options", "key", "what"),
     [
-        (dict(reg_tokens=3, no_embed_class=True), "reg_token", "register tokens"),
         (dict(qk_norm=True), "blocks.0.attn.q_norm.weight", "LayerNorms"),
         (dict(pre_norm=True), "norm_pre.weight", "LayerNorms"),
         (dict(global_pool="avg"), "fc_norm.weight", "a head on all patches"),

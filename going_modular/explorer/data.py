@@ -97,9 +97,12 @@ def explore_image(
         raise InputError("no finite scores for this image: use other weights")
     kept = [layer - 1 for layer in shown]
     attention = seen.attention[:, 0]  # (L, nh, T, T)
-    rollout = attention_rollout(attention)[kept].numpy()  # (n, T, T)
-    attention = attention[kept].numpy()  # (n, nh, T, T)
+    rollout = attention_rollout(attention)[kept]  # (n, T, T)
     lengths = seen.values[kept, 0].norm(dim=-1)  # (n, nh, T)
+    places = shown_tokens(attention.shape[-1], config)
+    rollout = rollout[:, places][..., places].numpy()
+    attention = attention[kept][:, :, places][..., places].numpy()  # (n, nh, T, T)
+    lengths = lengths[..., places]
 
     quantised, rolled = quantise(attention), quantise(rollout)
     best = probabilities.argsort(descending=True, stable=True)[:top].tolist()
@@ -128,6 +131,12 @@ def explore_image(
         "colours": viridis(),
     }
     return Exploration(description, *quantised, *rolled, lengths.float().numpy())
+
+
+def shown_tokens(count: int, config: ViTConfig) -> list[int]:
+    """Places of the class token and the patches; registers between them have none."""
+    registers = count - config.num_tokens
+    return [0, *range(1 + registers, count)]
 
 
 def check_image(image: Tensor, class_names: Sequence[str], config: ViTConfig) -> None:

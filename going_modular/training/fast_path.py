@@ -47,14 +47,14 @@ class FastPath(nn.Module):
         """Wrap a model; the parameters stay its own.
 
         Args:
-            model: Any; one that is no `ViT` is called as it is.
+            model: Any; one that is no plain `ViT` is called as it is.
             precision: torch.bfloat16 trains with a forward pass in half precision.
             whole: Whether this process holds all of every parameter. If not, blocks
                 must be called as they are, since that brings their parameters.
         """
         super().__init__()
         self.model, self.precision = model, precision
-        self.shortened = whole and isinstance(model, ViT)
+        self.shortened = whole and type(model) is ViT
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images to (B, K) logits, in float32."""

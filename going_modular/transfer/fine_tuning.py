@@ -112,7 +112,7 @@ def fitted_config(plan: TransferPlan, found: Pretrained, classes: int) -> ViTCon
 
 def build_model(plan: TransferPlan, found: Pretrained, classes: int) -> ViT:
     """A model to fine-tune, not yet with the weights."""
-    return ViT(fitted_config(plan, found, classes))
+    return found.build(fitted_config(plan, found, classes))
 
 
 def set_up(

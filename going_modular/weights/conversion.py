@@ -11,6 +11,7 @@ from torch import Tensor
 
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
+from going_modular.weights.formats import BLOCK, Format
 
 __all__ = [
     "RESIZE_METHODS",
@@ -18,6 +19,7 @@ __all__ = [
     "check_layer_scale",
     "fold_layer_scale",
     "from_theirs",
+    "layer_scales",
     "resize_positions",
     "to_theirs",
 ]
@@ -58,24 +60,40 @@ def to_theirs(ours: str, tensor: Tensor, config: ViTConfig, parts: int) -> list[
     return list(tensor.chunk(parts))
 
 
-def fold_layer_scale(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+def layer_scales(state: Mapping[str, Tensor], form: Format, depth: int) -> dict:
+    """The linear layer before each LayerScale, by the gamma's name."""
+    before, after = form.names[BLOCK + "msa_block.layer_norm.*"].split("#")
+    layers = {}
+    for kind, part in (("1", "msa_block.msa.out.*"), ("2", "mlp_block.mlp.linear_2.*")):
+        linear = form.names[BLOCK + part].removesuffix(".*")
+        for gamma in (f"ls{kind}.gamma", f"layer_scale{kind}.lambda1"):
+            for block in range(depth):
+                key = f"{before}{block}{after[0]}{gamma}"
+                layers[key] = linear.replace("#", str(block))
+    kinds = {key.rpartition(".")[2] for key in layers if key in state}
+    return {key: linear for key, linear in layers.items() if key.endswith(tuple(kinds))}
+
+
+def fold_layer_scale(
+    state: dict[str, Tensor], layers: Mapping[str, str]
+) -> dict[str, Tensor]:
     """Multiply DINOv2's LayerScale into the linear layer before it.
 
     gamma * (W x + b) = (gamma W) x + gamma b, so the model stays the paper's.
 
+    Args:
+        state: Their names and tensors.
+        layers: As `layer_scales` gives them.
+
     Returns:
-        The weights without the gammas, and the names of the gammas.
+        The weights without the gammas.
     """
-    layers = {"ls1.gamma": "attn.proj", "ls2.gamma": "mlp.fc2"}
-    folded = [name for name in state if name.endswith(tuple(layers))]
     state = dict(state)
-    for name in folded:
-        gamma = state.pop(name)
-        block, _, end = name.rpartition("ls")
-        linear = block + layers["ls" + end]
+    for key, linear in layers.items():
+        gamma = state.pop(key)
         state[f"{linear}.weight"] = gamma[:, None] * state[f"{linear}.weight"]
         state[f"{linear}.bias"] = gamma * state[f"{linear}.bias"]
-    return state, folded
+    return state
 
 
 # How the grid of positions is interpolated: by the paper's authors, timm, torchvision.
@@ -124,26 +142,22 @@ def resize_positions(
     return torch.cat([class_slot, patches.to(positions)], dim=1)  # (1, T_new, D)
 
 
-def check_layer_scale(state: Mapping[str, Tensor], depth: int) -> None:
+def check_layer_scale(state: Mapping[str, Tensor], layers: Mapping[str, str]) -> None:
     """Every block has both gammas, or none, each as long as the bias it scales."""
-    gammas = {key for key in state if key.endswith(".gamma")}
-    layers = {"ls1": "attn.proj", "ls2": "mlp.fc2"}
-    for block in range(depth if gammas else 0):
-        for scale, layer in layers.items():
-            key, linear = f"blocks.{block}.{scale}.gamma", f"blocks.{block}.{layer}"
-            for name in (key, f"{linear}.weight", f"{linear}.bias"):
-                if name not in state:
-                    raise InputError(
-                        f"the weights lack {name}: LayerScale needs both gammas and "
-                        "their linear layers in every block"
-                    )
-            gamma, weight = state[key].shape, state[f"{linear}.weight"].shape
-            bias = state[f"{linear}.bias"].shape
-            if not (len(gamma) == 1 and gamma == bias == weight[:1]):
+    for key, linear in layers.items():
+        for name in (key, f"{linear}.weight", f"{linear}.bias"):
+            if name not in state:
                 raise InputError(
-                    f"{key} {tuple(gamma)}, {linear}.weight {tuple(weight)} and "
-                    f"{linear}.bias {tuple(bias)}: their shapes do not fit together"
+                    f"the weights lack {name}: LayerScale needs both gammas and "
+                    "their linear layers in every block"
                 )
+        gamma, weight = state[key].shape, state[f"{linear}.weight"].shape
+        bias = state[f"{linear}.bias"].shape
+        if not (len(gamma) == 1 and gamma == bias == weight[:1]):
+            raise InputError(
+                f"{key} {tuple(gamma)}, {linear}.weight {tuple(weight)} and "
+                f"{linear}.bias {tuple(bias)}: their shapes do not fit together"
+            )
 
 
 def check_flax_heads(state: Mapping[str, Tensor]) -> int:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["BLOCK", "FORMATS", "OWN", "OWN_WITH_TANH", "Format", "expand"]
+__all__ = ["BLOCK", "FORMATS", "READ_ONLY", "Format", "expand"]
 
 BLOCK = "encoder.blocks.#."
 OUR_BLOCK = (
@@ -175,6 +175,35 @@ OWN_WITH_TANH = Format(
     {**OWN.names, "head.*": "head.2.*", "pre_logits.*": "head.0.*"},
     OWN.numerics,
 )
+
+
+# DINOv2 in Hugging Face's names. It has LayerScale, which is folded into the weights.
+DINOV2 = Format(
+    "Hugging Face DINOv2",
+    table(
+        HUGGING_FACE_OUTSIDE,
+        "encoder.layer.#.",
+        (
+            "norm1.*", "attention.attention.{query,key,value}.*",
+            "attention.output.dense.*", "norm2.*", "mlp.fc1.*", "mlp.fc2.*",
+        ),
+    ),
+    dict(gelu="erf", layer_norm_eps=1e-6, **IMAGENET),
+)  # fmt: skip
+DINOV2_IN_MEMORY = Format(
+    "Hugging Face DINOv2, in memory",
+    table(
+        HUGGING_FACE_OUTSIDE,
+        "encoder.layer.#.",
+        (
+            "norm1.*", "attention.{q,k,v}_proj.*", "attention.o_proj.*",
+            "norm2.*", "mlp.fc1.*", "mlp.fc2.*",
+        ),
+    ),
+    DINOV2.numerics,
+)  # fmt: skip
+# What is read, and not written.
+READ_ONLY = (OWN, OWN_WITH_TANH, DINOV2, DINOV2_IN_MEMORY)
 
 
 def expand(form: Format, depth: int) -> Iterator[tuple[str, list[str]]]:

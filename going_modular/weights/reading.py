@@ -1,5 +1,6 @@
 """Reading weights of any kind into our names and forms."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -14,12 +15,15 @@ from going_modular.checkpoint import read_notes
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.system.text import printable
+from going_modular.variants.registers import build_vit
+from going_modular.vit import ViT
 from going_modular.weights.choosing import choose_model
 from going_modular.weights.conversion import (
     check_flax_heads,
     check_layer_scale,
     fold_layer_scale,
     from_theirs,
+    layer_scales,
 )
 from going_modular.weights.formats import Format, expand
 from going_modular.weights.recognition import (
@@ -29,6 +33,7 @@ from going_modular.weights.recognition import (
     name_head,
     recognise,
     refuse_other_designs,
+    take_registers,
 )
 from going_modular.weights.sizes import (
     check_shapes,
@@ -139,6 +144,21 @@ class Pretrained:
     names: dict[str, list[str]]
     class_names: tuple[str, ...] | None = None
 
+    def build(self, config: ViTConfig) -> ViT:
+        """A new model of this kind: with registers, where the weights have them."""
+        return build_vit(config, self.weights)
+
+    def check_registers(self, model: ViT) -> None:
+        """Refuse a model that has not as many registers as the weights."""
+        none = torch.empty(1, 0, 0)
+        theirs = self.weights.get("registers", none).shape[1]
+        ours = getattr(model, "registers", none).shape[1]
+        if theirs != ours:
+            raise InputError(
+                f"the weights have {theirs} registers, the model has {ours}: build it "
+                "with from_pretrained"
+            )
+
 
 def read_pretrained(
     source,
@@ -214,15 +234,17 @@ def read_foreign(
 ) -> Pretrained:
     """Read another library's weights, by their bare names."""
     refuse_other_designs(state)
+    registers = take_registers(state)
     form, depth = recognise(state)
     for key, why in leave_out_extras(state, form, depth).items():
         report.note(key, "left out", why)
     left_out, renamed = name_head(state, form)
     for key, why in left_out.items():
         report.note(key, "left out", why)
-    check_layer_scale(state, depth)
-    state, gammas = fold_layer_scale(state)
-    for key in gammas:
+    scales = layer_scales(state, form, depth)
+    check_layer_scale(state, scales)
+    state = fold_layer_scale(state, scales)
+    for key in scales:
         report.note(key, "folded", "LayerScale, into the linear layer before it")
     add_head_bias(state, form, report)
     names = find_names(state, form, depth)
@@ -247,6 +269,8 @@ def read_foreign(
     hints.setdefault("num_heads", num_heads)
     name = "patch_embedding.position_embedding"
     (key,) = names[name]
+    if registers is not None:
+        separate_registers(*registers, weights, names, report)
     square = grid is None and grid_shape is None
     grid, extended = infer_grid(key, weights[name].shape, form, grid, grid_shape)
     hints["grid_shape"] = grid
@@ -266,6 +290,24 @@ def read_foreign(
     weights, names = number_head_layers(weights), number_head_layers(names)
     check_shapes(weights, config, names)
     return Pretrained(weights, config, report, names, class_names)
+
+
+def separate_registers(
+    key: str,
+    registers: Tensor,
+    weights: dict[str, Tensor],
+    names: dict[str, list[str]],
+    report: Report,
+) -> None:
+    """Put registers among the weights; in timm, their positions may need adding."""
+    name, R = "patch_embedding.position_embedding", registers.shape[1]
+    positions = weights[name]  # (1, T, D), (1, N, D) or (1, T + R, D)
+    N = positions.shape[1] - 1 - R
+    if key == "reg_token" and N > 0 and math.isqrt(N) ** 2 == N:
+        registers = registers + positions[:, 1 : 1 + R]
+        weights[name] = torch.cat([positions[:, :1], positions[:, 1 + R :]], dim=1)
+    weights["registers"], names["registers"] = registers, [key]
+    report.note(key, "taken", "as registers")
 
 
 def add_head_bias(state: dict[str, Tensor], form: Format, report: Report) -> None:

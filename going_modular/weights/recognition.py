@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from going_modular.errors import InputError
-from going_modular.weights.formats import FORMATS, OWN, OWN_WITH_TANH, Format, expand
+from going_modular.weights.formats import FORMATS, READ_ONLY, Format, expand
 
 __all__ = [
     "as_tensor",
@@ -17,6 +17,7 @@ __all__ = [
     "name_head",
     "recognise",
     "refuse_other_designs",
+    "take_registers",
 ]
 
 # Parts that the paper's model has no place for. These can go:
@@ -35,7 +36,6 @@ REFUSED = {
     r"|pre_layrnorm\..*)": "CLIP's numerics (a LayerNorm before the blocks, QuickGELU)",
     r"vision_model\..*|head\.(probe|attention\..*)|embeddings\.position_embedding\..*":
         "SigLIP's numerics (a head that attends, no class token)",
-    r"reg_token|.*register_tokens": "register tokens, more tokens than Equation 1 has",
     r"dist_token|head_dist\..*|.*distillation.*": "a distillation token (DeiT)",
     r"fc_norm\..*|attn_pool\..*|MAPHead_0/.*": "a head on all patches, no class token",
     r"norm_pre\..*|.*\.attn\.[qk]_norm\..*": "LayerNorms that the paper's model lacks",
@@ -108,6 +108,24 @@ def leave_out_extras(
     return reasons
 
 
+REGISTERS = ("reg_token", "register_tokens", "embeddings.register_tokens")
+
+
+def take_registers(state: dict[str, Tensor | None]) -> tuple[str, Tensor] | None:
+    """Take the (1, R, D) registers out of `state`, with their name, if there are any.
+
+    Raises:
+        InputError: They have another shape.
+    """
+    for key in REGISTERS:
+        if key in state:
+            registers = state.pop(key)
+            if registers is None or registers.dim() != 3 or len(registers) != 1:
+                raise InputError(f"{key}: no registers of shape (1, R, D)")
+            return (key, registers) if registers.shape[1] else None
+    return None
+
+
 def name_head(
     state: dict[str, Tensor | None], form: Format
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -164,7 +182,7 @@ def recognise(keys: Collection[str]) -> tuple[Format, int]:
     Raises:
         InputError: Less than half of a format's names are there.
     """
-    forms, counts = [*FORMATS.values(), OWN, OWN_WITH_TANH], []
+    forms, counts = [*FORMATS.values(), *READ_ONLY], []
     for form in forms:
         names = {
             name

@@ -282,6 +282,8 @@ def check_shapes(
     if config.depth > len(weights):  # a file may say any depth: build no such model
         raise InputError(f"the weights lack most of {config.depth:,} blocks")
     expected = expected_shapes(config)
+    if "registers" in weights:
+        expected["registers"] = (1, weights["registers"].shape[1], config.embedding_dim)
     for ours, tensor in weights.items():
         if ours not in expected:
             raise InputError(f"{', '.join(names[ours])} has no place in the model")
