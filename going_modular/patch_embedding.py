@@ -33,7 +33,7 @@ def patchify(x: Tensor, patch_size: int) -> Tensor:
         raise ValueError(f"image of {H}x{W} pixels is not a multiple of patch_size {P}")
     x = x.reshape(B, C, H // P, P, W // P, P)  # (B, C, H/P, P, W/P, P)
     x = x.permute(0, 2, 4, 3, 5, 1)  # (B, H/P, W/P, P, P, C)
-    return x.reshape(B, -1, P * P * C)  # (B, N, P*P*C)
+    return x.flatten(3).flatten(1, 2)  # (B, N, P*P*C)
 
 # %% ../notebooks/02_patch_embedding.ipynb #48eaec20
 def unpatchify(patches: Tensor, patch_size: int, grid_shape: tuple[int, int]) -> Tensor:
