@@ -99,6 +99,14 @@ def run_command(command: str) -> None:
     else:
         assert program == "python", f"no test knows how to run: {command}"
         script, *flags = words
+        if script == "-m":
+            module = importlib.import_module(
+                "going_modular.command_line.folder_report"
+                if flags[0] == "going_modular.datasets.folders"
+                else flags[0]
+            )
+            assert module.main(flags[1:]) == 0, command
+            return
         assert run_script(script, flags) == 0, command
 
 
