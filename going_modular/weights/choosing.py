@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from going_modular.errors import InputError
 
-__all__ = ["ENDINGS", "Choice", "choose_model"]
+__all__ = ["Choice", "choose_model"]
 
 # What wrappers put anywhere into names.
 WRAPPERS = {

@@ -20,7 +20,7 @@ from going_modular.errors import InputError
 from going_modular.system.files import real
 from going_modular.system.reading import open_regular, read_json
 
-__all__ = ["Inert", "first_line", "read_about", "read_weights", "weight_files"]
+__all__ = ["first_line", "read_weights", "weight_files"]
 
 # Names of a pickle that stand for plain values: options, paths, dates, numbers.
 HARMLESS = re.compile(
@@ -44,16 +44,16 @@ UNPACKED = 2**28  # bytes that a small archive may hold, and four times its own 
 
 
 class Inert:
-    """Stands in for an object of any class: keeps its values, and does nothing."""
+    """Stands in for an object of any class: it takes all values, and does nothing."""
 
     def __new__(cls, *args, **kwargs):
         return super().__new__(cls)
 
     def __init__(self, *args, **kwargs):
-        self.values = {}
+        pass
 
     def __setstate__(self, state) -> None:
-        self.values = state if isinstance(state, dict) else {}
+        pass
 
     def __setitem__(self, key, value) -> None:
         pass
@@ -203,7 +203,7 @@ def is_harmless(name: str) -> bool:
     """Whether a name of a pickle stands for a value, as far as its name tells."""
     if HARMLESS.fullmatch(name):
         return True
-    package, _, last = name.partition(".")[0], *name.rpartition(".")[1:]
+    package, last = name.partition(".")[0], name.rpartition(".")[2]
     known = package in sys.stdlib_module_names or package == "__builtin__"
     own = package == "__main__" or not known
     return own and last.lstrip("_")[:1].isupper()  # a class, of anybody's
