@@ -15,6 +15,8 @@ import os
 import sys
 from pathlib import Path
 
+from torch import Tensor
+
 from going_modular.command_line.ending import run_script
 from going_modular.command_line.flags import (
     add_photo_flag,
@@ -37,7 +39,7 @@ from going_modular.explorer.preparation import (
 from going_modular.plots.style import save_figure, use_style
 from going_modular.predictions import load_classifier
 from going_modular.system.files import check_file, real, write_files
-from going_modular.system.text import print_table, printable
+from going_modular.system.text import as_text, print_table, printable, saying
 from going_modular.utils import choose_device
 from going_modular.weights.files import weight_files
 from going_modular.weights.reading import read_pretrained
@@ -125,14 +127,15 @@ def run(args: argparse.Namespace) -> None:
     check_flags(args)
     options = weights_options(args)
     device = choose_device(args.device)
-    try:
-        found = read_pretrained(args.weights, **options)
-        if "image_size" in options:
-            sides = options["image_size"]
-            sides = (sides, sides) if isinstance(sides, int) else sides
-            found = resize_weights(found, sides)
-    except InputError as error:
-        raise named(args.weights, error) from None
+    with saying(f"reading {printable(args.weights)}"):
+        try:
+            found = read_pretrained(args.weights, **options)
+            if "image_size" in options:
+                sides = options["image_size"]
+                sides = (sides, sides) if isinstance(sides, int) else sides
+                found = resize_weights(found, sides)
+        except InputError as error:
+            raise named(args.weights, error) from None
     layers, layer = choose_layers(found.config, args.layers, args.layer, args.head)
     image = read_image(args.photo, found.config, args.whole)
     fitted = add_head(resize_weights(found, tuple(image.shape[1:])))
@@ -140,16 +143,26 @@ def run(args: argparse.Namespace) -> None:
         model, class_names = load_classifier(fitted, args.num_heads)
     except InputError as error:
         raise named(args.weights, error) from None
-    exploration = explore_image(
-        model.to(device),
-        image,
-        class_names,
-        title=printable(args.photo.name),
-        layers=layers if args.output else [layer],
-        start_layer=layer,
-        start_head=args.head,
-        top=args.top if has_head(found) else 0,
-    )
+    with saying(f"looking, with {found.config.depth} layers"):
+        exploration = explore_image(
+            model.to(device),
+            image,
+            class_names,
+            title=printable(as_text(args.photo.name)),
+            layers=layers if args.output else [layer],
+            start_layer=layer,
+            start_head=args.head,
+            top=args.top if has_head(found) else 0,
+        )
+    with saying("writing"):
+        files = write_outputs(args, image, exploration, layer)
+    print_results(args, exploration, device, files, found.report.assumptions())
+
+
+def write_outputs(
+    args: argparse.Namespace, image: Tensor, exploration: Exploration, layer: int
+) -> list[Path]:
+    """Write the page and the picture that were asked for, and name them."""
     files = {}
     if args.output:
         text = page(exploration).encode()
@@ -159,7 +172,7 @@ def run(args: argparse.Namespace) -> None:
         figure = plot_explanation(image, exploration, layer, args.head)
         files[args.png] = lambda path: save_figure(figure, path, dpi=150)
     write_files(files)
-    print_results(args, exploration, device, files, found.report.assumptions())
+    return list(files)
 
 
 def named(weights: str, error: InputError) -> InputError:

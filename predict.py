@@ -34,7 +34,14 @@ from going_modular.predictions import (
     predict_photos,
 )
 from going_modular.system.files import check_file, is_ours, real, write_files
-from going_modular.system.text import print_table, printable
+from going_modular.system.text import (
+    as_text,
+    print_past,
+    print_table,
+    printable,
+    progress_of,
+    saying,
+)
 from going_modular.utils import choose_device
 from going_modular.weights.files import weight_files
 from going_modular.weights.reading import read_pretrained
@@ -118,9 +125,10 @@ def run(args: argparse.Namespace) -> None:
     outputs = [path for path in (args.output, args.json) if path is not None]
     photos = find_photos(args.photos, leave_out=outputs)
     try:
-        found = read_pretrained(args.weights, **options)
-        size = options.get("image_size")
-        model, class_names = load_classifier(found, args.num_heads, size)
+        with saying(f"reading {printable(args.weights)}"):
+            found = read_pretrained(args.weights, **options)
+            size = options.get("image_size")
+            model, class_names = load_classifier(found, args.num_heads, size)
     except InputError as error:
         name = "" if args.weights in str(error) else f"{args.weights}: "
         raise InputError(f"{name}{error}") from None
@@ -143,26 +151,30 @@ def run(args: argparse.Namespace) -> None:
     shown, records, left_out = [], [], []
 
     def leave_out(path: Path, reason: str) -> None:
-        print(f"\n{printable(path)}\n  left out: {printable(reason)}")
-        left_out.append({"file": str(path), "reason": reason})
+        print_past(f"\n{printable(path)}\n  left out: {printable(reason)}")
+        left_out.append({"file": as_text(path), "reason": reason})
+        bar.update()
 
-    for prediction in predict_photos(
-        model.to(device),
-        photos,
-        class_names,
-        top=args.top,
-        batch_size=args.batch_size,
-        on_bad=leave_out if args.skip_bad else None,
-    ):
-        print_prediction(prediction)
-        records.append(describe(prediction))
-        if len(shown) < MOST_SHOWN:
-            shown.append(prediction)
+    with progress_of(len(photos), "photo") as bar:
+        for prediction in predict_photos(
+            model.to(device),
+            photos,
+            class_names,
+            top=args.top,
+            batch_size=args.batch_size,
+            on_bad=leave_out if args.skip_bad else None,
+        ):
+            print_past(prediction_text(prediction))
+            records.append(describe(prediction))
+            bar.update()
+            if len(shown) < MOST_SHOWN:
+                shown.append(prediction)
     if not records:
         raise InputError(f"none of the {len(photos)} files is a readable image")
 
     about = {"weights": args.weights, "image_size": [height, width]}
-    write_outputs(args, shown, {**about, "photos": records, "left_out": left_out})
+    with saying("drawing"):
+        write_outputs(args, shown, {**about, "photos": records, "left_out": left_out})
     print()
     if left_out:
         print(f"left out {len(left_out)} of {len(photos)} files, no readable images")
@@ -171,12 +183,13 @@ def run(args: argparse.Namespace) -> None:
     print_table(written=", ".join(map(str, outputs)))
 
 
-def print_prediction(prediction: Prediction) -> None:
-    print(f"\n{printable(prediction.path)}")
-    for note in prediction.notes:
-        print(f"  {printable(note)}")
+def prediction_text(prediction: Prediction) -> str:
+    """A prediction as it is printed, after an empty line."""
+    lines = ["", printable(prediction.path)]
+    lines += [f"  {printable(note)}" for note in prediction.notes]
     for guess in prediction.guesses:
-        print(f"  {100 * guess.probability:6.2f} %  {printable(guess.name)}")
+        lines.append(f"  {100 * guess.probability:6.2f} %  {printable(guess.name)}")
+    return "\n".join(lines)
 
 
 def describe(prediction: Prediction) -> dict:
@@ -185,7 +198,7 @@ def describe(prediction: Prediction) -> dict:
         {"class": guess.name, "index": guess.index, "probability": guess.probability}
         for guess in prediction.guesses
     ]
-    about = {"file": str(prediction.path), "predictions": guesses}
+    about = {"file": as_text(prediction.path), "predictions": guesses}
     return {**about, "notes": prediction.notes} if prediction.notes else about
 
 

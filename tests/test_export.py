@@ -2,6 +2,7 @@
 
 import copy
 import io
+import logging
 import pickle
 import threading
 import warnings
@@ -66,6 +67,33 @@ def test_a_traced_model_takes_any_batch(model):
     with warnings.catch_warnings(action="ignore"):  # shapes are looked at once
         traced = torch.jit.trace(model, images_for(model, 2))
     check_any_batch(model, traced)
+
+
+def test_onnx_runtime_gives_the_same_for_any_batch(model, tmp_path):
+    runtime = pytest.importorskip("onnxruntime", reason="pip install -e .[test]")
+    batch = torch.export.Dim("batch", min=1, max=64)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    with warnings.catch_warnings(action="ignore"):  # of libraries about libraries
+        torch.onnx.export(
+            model,
+            (images_for(model, 2),),
+            tmp_path / "vit.onnx",
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            input_names=["images"],
+            output_names=["logits"],
+            verbose=False,
+        )
+    session = runtime.InferenceSession(tmp_path / "vit.onnx")
+    with torch.no_grad():
+        for count in (1, 2, 5):
+            x = images_for(model, count)
+            (logits,) = session.run(["logits"], {"images": x.numpy()})
+            expected = model(x)
+            assert expected.abs().max() > 0.1
+            torch.testing.assert_close(
+                torch.from_numpy(logits), expected, atol=1e-4, rtol=0
+            )
 
 
 def test_no_images_give_no_logits(model):

@@ -1,5 +1,6 @@
 """Weights of each library give that library's own numbers, here and back again."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -44,7 +45,7 @@ from going_modular.teaching.toy import toy_config
 from going_modular.training.fast_path import FastPath
 from going_modular.variants.registers import ViTWithRegisters
 from going_modular.vit import ViT
-from going_modular.weights.conversion import resize_positions
+from going_modular.weights.conversion import RESIZE_METHODS, resize_positions
 from going_modular.weights.reading import read_pretrained
 from going_modular.weights.sizes import expected_shapes
 
@@ -236,7 +237,7 @@ def test_dinov2_of_transformers_gives_the_same_y(c, registers, from_folder, tmp_
 def test_registers_of_timm_give_the_same_logits(registers, no_embed_class, tmp_path):
     peer = timm_vit(WIDE, reg_tokens=registers, no_embed_class=no_embed_class)
     model = build(peer.state_dict(), num_heads=WIDE.num_heads)
-    assert model.registers.shape == (1, registers, WIDE.embedding_dim)
+    assert model.patch_embedding.registers.shape == (1, registers, WIDE.embedding_dim)
     images = images_for(WIDE)
     assert_same(model(images), peer(images))
     assert_same(FastPath(model)(images), peer(images))
@@ -449,14 +450,59 @@ def test_torchvisions_resize_equals_torchvisions(old, new):
     assert torch.equal(found[:, :1], positions[:, :1])
 
 
+def cubic_matrix(old: int, new: int, offset: float) -> np.ndarray:
+    """(new, old) weights of bicubic interpolation in one direction, by its formula."""
+
+    def weight(distance: float) -> float:
+        t, a = abs(distance), -0.75
+        if t <= 1:
+            return (a + 2) * t**3 - (a + 3) * t**2 + 1
+        return a * (t**3 - 5 * t**2 + 8 * t - 4) if t < 2 else 0.0
+
+    matrix = np.zeros((new, old))
+    for i in range(new):
+        place = (i + 0.5) * old / (new + offset) - 0.5
+        for j in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
+            matrix[i, np.clip(j, 0, old - 1)] += weight(place - j)
+    return matrix
+
+
+@pytest.mark.parametrize(("old", "new"), [*GRIDS, ((37, 37), (16, 16))])
+def test_dinov2s_resize_moves_its_points_by_a_tenth_of_a_patch(old, new):
+    positions = positions_of(old)
+    grid = positions[0, 1:].reshape(*old, 11).double().numpy()
+    rows, columns = (cubic_matrix(*pair, 0.1) for pair in zip(old, new, strict=True))
+    expected = np.einsum("ai,bj,ijd->abd", rows, columns, grid).reshape(1, -1, 11)
+    found = resize_positions(positions, old, new, "dinov2")
+    torch.testing.assert_close(
+        found[:, 1:].double(), torch.from_numpy(expected), atol=1e-4, rtol=0
+    )
+    assert torch.equal(found[:, :1], positions[:, :1])
+    rows, columns = (cubic_matrix(*pair, 0.0) for pair in zip(old, new, strict=True))
+    unmoved = np.einsum("ai,bj,ijd->abd", rows, columns, grid).reshape(1, -1, 11)
+    assert np.abs(unmoved - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize(("old", "new"), GRIDS)
+def test_dinov2s_resize_can_smooth(old, new):
+    positions = positions_of(old)
+    grid = positions[:, 1:].reshape(1, *old, 11).permute(0, 3, 1, 2)
+    scale = [(there + 0.1) / here for here, there in zip(old, new, strict=True)]
+    expected = torch.nn.functional.interpolate(
+        grid, scale_factor=scale, mode="bicubic", antialias=True
+    )
+    found = resize_positions(positions, old, new, "dinov2-antialias")
+    expected = expected.permute(0, 2, 3, 1).reshape(1, -1, 11)
+    torch.testing.assert_close(found[:, 1:], expected, atol=1e-6, rtol=0)
+
+
 def test_methods_of_resizing_differ_and_the_same_grid_is_left_alone():
     positions = positions_of((5, 5))
     assert resize_positions(positions, (5, 5), (5, 5)) is positions
     ways = [
-        resize_positions(positions, (5, 5), (3, 7), method)
-        for method in ("official", "timm", "torchvision")
+        resize_positions(positions, (5, 5), (3, 7), method) for method in RESIZE_METHODS
     ]
-    for one, other in ((0, 1), (0, 2), (1, 2)):
+    for one, other in itertools.combinations(range(len(ways)), 2):
         assert (ways[one] - ways[other]).abs().max() > 0.01
 
 
@@ -472,7 +518,7 @@ def test_wrong_resizing_is_named():
 
 
 @pytest.mark.parametrize("size", [56, (24, 40)])
-@pytest.mark.parametrize("method", ["official", "timm", "torchvision"])
+@pytest.mark.parametrize("method", RESIZE_METHODS)
 def test_load_resizes_to_the_models_grid(size, method):
     c = replace(WIDE, image_size=size)
     source, model = noisy_vit(WIDE), ViT(c)

@@ -1,6 +1,7 @@
 """What README and the pages around it tell the reader to type does what they say."""
 
 import importlib
+import os
 import re
 import shlex
 import shutil
@@ -211,7 +212,7 @@ def test_every_flag_in_the_text_is_a_flag(capsys):
 
 
 @pytest.mark.parametrize("name", [n for n in PAGES if blocks(TEXTS[n], "python")])
-def test_python_snippets_run_in_a_fresh_interpreter(name, prepared):
+def test_python_snippets_run_in_a_fresh_interpreter(name, prepared, reader):
     """One script of a page's snippets; the paths stand for the reader's own."""
     run = prepared / PHOTO_RUN
     script = "\n".join(blocks(TEXTS[name], "python"))
@@ -219,7 +220,8 @@ def test_python_snippets_run_in_a_fresh_interpreter(name, prepared):
     script = script.replace("model.safetensors path", str(run / "model.safetensors"))
     done = subprocess.run(
         [sys.executable, "-c", f"import matplotlib; matplotlib.use('Agg')\n{script}"],
-        cwd=ROOT,
+        cwd=reader,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )

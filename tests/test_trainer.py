@@ -514,6 +514,61 @@ def test_an_early_stop_survives_going_on(step, monkeypatch, tmp_path):
     assert again.done and again.train(ignore)["test_acc"] == HILL[:4]
 
 
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize(
+    ("accuracies", "best"), [(RISING, 6), (HILL, 5), (LEVEL, 1), (FALLING, 1)]
+)
+def test_validation_keeps_the_weights_of_the_best_epoch(
+    accuracies, best, average, monkeypatch
+):
+    class Watcher:
+        """Keeps what was tested after each epoch."""
+
+        def __init__(self):
+            self.states = []
+
+        def after_step(self, trainer, loss):
+            pass
+
+        def after_epoch(self, trainer):
+            tested = trainer.tested.model.state_dict()
+            self.states.append({name: w.clone() for name, w in tested.items()})
+
+    script(monkeypatch, accuracies)
+    watcher = Watcher()
+    options = dict(epochs=6, held_out="val", average=average)
+    trainer = build(**options, watchers=[watcher])
+    trainer.train(ignore)
+    assert trainer.best_epoch == best
+    check_same(dict(trainer.weights_to_keep()), watcher.states[best - 1])
+    others = [s["head.weight"] for s in watcher.states]
+    kept = trainer.weights_to_keep()["head.weight"]
+    assert [torch.equal(kept, other) for other in others].count(True) == 1
+
+
+def test_without_validation_the_last_weights_are_kept(monkeypatch):
+    script(monkeypatch, FALLING)
+    trainer = build(epochs=6)
+    trainer.train(ignore)
+    assert trainer.best is None
+    check_same(trainer.weights_to_keep(), trainer.model.state_dict())
+
+
+@pytest.mark.parametrize("step", [1, 4, 9, 12, 15, 20, 23])
+def test_the_best_weights_survive_going_on(step, monkeypatch, tmp_path):
+    options = dict(epochs=6, held_out="val")
+    script(monkeypatch, HILL)
+    whole = build(**options)
+    whole.train(ignore)
+    path = tmp_path / "checkpoint.pt"
+    script(monkeypatch, HILL)
+    stop(path, build(**options), step)
+    script(monkeypatch, HILL, done=(step - 1) // 4)
+    trainer = go_on(path, **options)
+    trainer.train(partial(save_checkpoint, path))
+    check_same(trainer.weights_to_keep(), whole.weights_to_keep())
+
+
 # A loss that is no number
 
 

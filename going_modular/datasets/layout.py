@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from going_modular.errors import InputError
+from going_modular.system.text import as_text
 
 __all__ = ["Layout", "files_in", "look_at"]
 
@@ -204,7 +205,7 @@ def class_folders(folder: Path, layout: Layout) -> dict[str, Path]:
                     "has one subfolder for each class, and the photos in these. Give "
                     "the folder that does, or move the photos up"
                 )
-        classes[path.name] = path
+        classes[as_text(path.name)] = path
     return classes
 
 

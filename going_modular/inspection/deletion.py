@@ -49,7 +49,8 @@ def probability_without(
         z = embedding.embed(x_p.masked_fill(gone[..., None], fill))  # (B, T, D)
     else:
         z = embedding.embed(x_p)  # (B, T, D)
-        kept = torch.cat([~gone[:, :1] | True, ~gone], dim=1)  # the class token stays
+        others = gone.new_ones(len(x), z.shape[1] - gone.shape[1])  # no patches: stay
+        kept = torch.cat([others, ~gone], dim=1)  # (B, T)
         z = z[kept].view(len(x), -1, z.shape[-1])  # (B, T - n, D)
     y = model.layer_norm(model.encoder(z)[:, 0])  # (B, D)
     probabilities = model.head(y).float().softmax(dim=1)  # (B, K)

@@ -61,6 +61,8 @@ def plot_confusion_matrix(
 ) -> Figure:
     """Show which share of each class's images was taken for which class.
 
+    The row of a class that has no images says "none".
+
     Args:
         labels: (n,) true classes.
         predictions: (n,) predicted classes.
@@ -78,6 +80,8 @@ def plot_confusion_matrix(
     ax.set_yticks(ticks, names, parse_math=False)
     ax.set(xlabel="predicted class", ylabel="true class")
     fig.colorbar(picture, ax=ax, label="share of the true class's images")
+    for row in np.flatnonzero(counts.sum(axis=1) == 0):
+        ax.text((K - 1) / 2, row, "none", ha="center", va="center", color="white")
     if K <= 20:
         for (row, column), share in np.ndenumerate(shares):
             if counts[row, column]:

@@ -185,7 +185,8 @@ def destination(path: Path) -> Path:
 
 def new_beside(path: Path) -> Path:
     """Make an empty file beside `path`, whose name nobody can have foreseen."""
-    stem = os.fsencode(path.stem)[:100].decode(errors="ignore")
+    encoding = sys.getfilesystemencoding()
+    stem = os.fsencode(path.stem)[:100].decode(encoding, "ignore")
     while True:
         word = secrets.token_hex(8)
         beside = path.with_name(f".{stem}.{word}.writing{path.suffix[-20:]}")

@@ -1,6 +1,14 @@
 """Text for a screen."""
 
-__all__ = ["print_table", "printable"]
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePath
+
+from tqdm import tqdm
+
+__all__ = ["as_text", "print_past", "print_table", "printable", "progress_of", "saying"]
 
 
 def print_table(**values) -> None:
@@ -10,12 +18,50 @@ def print_table(**values) -> None:
         print(f"{name.replace('_', ' '):<{width}}  {printable(value)}")
 
 
+def as_text(path: str | PurePath) -> str:
+    """A path or a part of it as UTF-8 has it, whatever the system's own encoding."""
+    return os.fsencode(path).decode(errors="surrogateescape")
+
+
 def printable(text) -> str:
     """The text on one line, with escapes for what would move or hide characters.
 
     Names of files, classes and tensors come from anywhere; printed raw, some would give
     the terminal orders.
     """
+    if isinstance(text, PurePath):
+        text = as_text(text)
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
     )
+
+
+@contextmanager
+def saying(what: str) -> Iterator[None]:
+    """Show on a terminal what takes a while, and take it away when that is over."""
+    shown = sys.stderr is not None and sys.stderr.isatty()
+    if shown:
+        print(f"{what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def progress_of(total: int, unit: str) -> tqdm:
+    """A bar on a terminal for work of more than a second; `print_past` goes past it.
+
+    Args:
+        total: Pieces of the work.
+        unit: What one is called.
+    """
+    options = dict(leave=False, delay=1, dynamic_ncols=True)
+    nowhere = True if sys.stderr is None else None  # None: unless it is a terminal
+    return tqdm(total=total, unit=unit, disable=nowhere, **options)
+
+
+def print_past(text: str) -> None:
+    """Print while a bar is shown, which goes on below."""
+    with tqdm.external_write_mode():
+        print(text)

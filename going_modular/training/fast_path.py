@@ -17,6 +17,7 @@ from going_modular.multihead_self_attention import (
 )
 from going_modular.training.settings import TrainingSettings
 from going_modular.transformer_encoder import TransformerEncoderBlock
+from going_modular.variants.registers import ViTWithRegisters
 from going_modular.vit import ViT
 
 __all__ = [
@@ -47,14 +48,14 @@ class FastPath(nn.Module):
         """Wrap a model; the parameters stay its own.
 
         Args:
-            model: Any; one that is no plain `ViT` is called as it is.
+            model: Any; one that is no `ViT` of ours is called as it is.
             precision: torch.bfloat16 trains with a forward pass in half precision.
             whole: Whether this process holds all of every parameter. If not, blocks
                 must be called as they are, since that brings their parameters.
         """
         super().__init__()
         self.model, self.precision = model, precision
-        self.shortened = whole and type(model) is ViT
+        self.shortened = whole and type(model) in (ViT, ViTWithRegisters)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images to (B, K) logits, in float32."""

@@ -97,20 +97,24 @@ def check_same_settings(saved: Mapping, given: Mapping) -> None:
         )
 
 
-def describe_data(train_set: ImageSet, test_set: ImageSet) -> dict:
+def describe_data(
+    train_set: ImageSet, test_set: ImageSet, val_set: ImageSet | None = None
+) -> dict:
     """What is compared to notice that a run would go on with other images.
 
     Of many images about a thousand are looked at, from first to last.
     """
+    sets = {"training": train_set, "test": test_set}
+    if val_set is not None:
+        sets["validation"] = val_set
     names = "\n".join(train_set.class_names)
     seen, named = 0, zlib.crc32(names.encode(errors="surrogateescape"))
-    for data in (train_set, test_set):
+    for data in sets.values():
         some = data.images[:: len(data) // 1000 + 1]
         seen = zlib.crc32(some.numpy().tobytes(), seen)
         named = zlib.crc32(data.labels.numpy().tobytes(), named)
     return {
-        "training images": f"{len(train_set):,}",
-        "test images": f"{len(test_set):,}",
+        **{f"{name} images": f"{len(data):,}" for name, data in sets.items()},
         "check sum of pixels": f"{seen:08x}",
         "check sum of labels": f"{named:08x}",
     }

@@ -56,8 +56,8 @@ class Parts:
         model: What learns: a `ViT`, or its head alone.
         optimizer: Of the model's parameters.
         train_batches, test_batches: What it learns from, and is tested on.
-        val_batches: Those that choose, if there are any: when to stop. Then it is
-            tested once, at the end.
+        val_batches: Those that choose, if there are any: which epoch's weights are
+            kept, and when to stop. Then it is tested once, at the end.
     """
 
     model: nn.Module
@@ -119,7 +119,7 @@ def complete_run(
             output, plan, parts, checkpoint, processes=processes, **options
         )
         batches = processes.share(image_batches)
-        write_outputs(output, model, batches, trainer.results, processes)
+        write_outputs(output, model, batches, trainer, processes)
     print_summary(output, model, parts, trainer)
 
 
@@ -139,7 +139,7 @@ def train_with_checkpoints(
     Args:
         output: Folder of the run, held with `run_folder.hold_output`.
         plan: A `Plan` or a `TransferPlan`; its settings are saved with the run.
-        parts: What takes part. The model ends with the weights that were tested last.
+        parts: What takes part. The model ends with the weights that are kept.
         checkpoint: Of the run to go on with, or None to begin.
         quiet: No progress bar.
         save_every: Steps after which a checkpoint is saved as well; 0 for never.
@@ -170,7 +170,10 @@ def train_with_checkpoints(
         label_smoothing=training.label_smoothing,
     )
     kept = {"settings": plan.settings()}
-    kept["data"] = describe_data(parts.train_batches.data, choosing_batches.data)
+    held = [parts.test_batches] + [parts.val_batches] * (held_out == "val")
+    kept["data"] = describe_data(
+        parts.train_batches.data, *(batches.data for batches in held)
+    )
     sharded = " that share parameters" if processes.sharded else ""
     machine = describe_machine(trainer.device)
     machine["processes"] = f"{processes.count}{sharded}"
@@ -205,8 +208,7 @@ def train_with_checkpoints(
     if trainer.epoch < trainer.epochs:
         patience = training.patience
         print(f"stopped early: no better {held_out} accuracy for {patience} epochs")
-    if trainer.averaged is not None:
-        parts.model.load_state_dict(trainer.averaged.module.state_dict())
+    parts.model.load_state_dict(trainer.weights_to_keep())
     return trainer
 
 
@@ -214,17 +216,18 @@ def write_outputs(
     output: Path,
     model: ViT,
     test_batches: Batches,
-    results: dict[str, list[float]],
+    trainer: Trainer,
     processes: Processes = ALONE,
 ) -> None:
     """Write the files that a finished run consists of; all processes take part."""
     names = test_batches.data.class_names
     guesses, labels = processes.predict(model, test_batches)
+    results = trainer.results
     if "test_acc" not in results:  # counted once, now that all is chosen
         test = processes.evaluate(model, test_batches)
-        earlier = [math.nan] * (len(results["val_acc"]) - 1)
         for name, value in zip(("test_loss", "test_acc"), test, strict=True):
-            results[name] = [*earlier, value]
+            results[name] = [math.nan] * trainer.epoch
+            results[name][trainer.best_epoch - 1] = value
     model = processes.whole_model(model)
     if not processes.is_first:
         return
@@ -246,14 +249,19 @@ def print_summary(
     train_set, test_set = parts.train_batches.data, parts.test_batches.data
     held_out, _ = parts.choosing
     accuracies = [100 * a for a in trainer.results[f"{held_out}_acc"]]
-    best = max(accuracies)
+    best = 1 + accuracies.index(max(accuracies))
+    last = f"{accuracies[-1]:.2f} % after the last epoch"
     figures = {
-        f"{held_out}_accuracy": f"{accuracies[-1]:.2f} % after the last epoch (best "
-        f"{best:.2f} % after epoch {accuracies.index(best) + 1})"
+        f"{held_out}_accuracy": f"{last} (best {max(accuracies):.2f} % after epoch "
+        f"{best})"
     }
-    if parts.val_batches is not None:
-        last = trainer.results["test_acc"][-1]
-        figures["test_accuracy"] = f"{100 * last:.2f} %, counted once"
+    if trainer.best is not None:
+        figures = {
+            "val_accuracy": f"{max(accuracies):.2f} % after epoch {best}, whose "
+            f"weights are kept; {last}",
+            "test_accuracy": f"{100 * trainer.results['test_acc'][best - 1]:.2f} %, "
+            "counted once",
+        }
     seen = len(accuracies) * len(train_set)
     print()
     print_table(

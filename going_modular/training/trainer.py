@@ -4,6 +4,7 @@ All that decides what comes next is in `Trainer.state_dict`: a run that goes on 
 ends with the same bits as one that never stopped.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,8 @@ class Trainer:
             the processes.
         rate: Learning rate of the last step.
         averaged: The model whose weights are the running average, or None.
+        best: A copy with the weights of the best epoch, where a validation set says
+            which that is, or None.
     """
 
     def __init__(
@@ -82,9 +85,9 @@ class Trainer:
         """
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.train_batches, self.test_batches = train_batches, test_batches
-        self.epochs, self.patience = epochs, patience
+        self.epochs, self.patience, self.held_out = epochs, patience, held_out
         self.watchers, self.step_options = watchers, step_options
-        self.averaged, self.processes = None, processes
+        self.averaged, self.best, self.processes = None, None, processes
         self.accumulate = accumulate
         if accumulate > 1 or processes.count > 1:
             self.step_options["gradients"] = self.gradients_in_parts
@@ -93,6 +96,10 @@ class Trainer:
             self.averaged = AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
             if processes.sharded:
                 processes.wrap(self.averaged.module)
+        if held_out == "val":
+            self.best = copy.deepcopy(model)
+            if processes.sharded:
+                processes.wrap(self.best)
         fast = FastPath(model, precision, whole=not processes.sharded)
         if compiled:
             fast.compile()
@@ -112,12 +119,27 @@ class Trainer:
     def done(self) -> bool:
         return self.epoch >= self.epochs or self.out_of_patience()
 
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch of the highest accuracy, from 1; 0 before there is any."""
+        accuracies = self.results[f"{self.held_out}_acc"]
+        return 1 + accuracies.index(max(accuracies)) if accuracies else 0
+
     def out_of_patience(self) -> bool:
-        *_, accuracies = self.results.values()
-        if not self.patience or not accuracies:
+        if not self.patience or not self.epoch:
             return False
-        best = accuracies.index(max(accuracies))
-        return len(accuracies) - 1 - best >= self.patience
+        return self.epoch - self.best_epoch >= self.patience
+
+    def weights_to_keep(self) -> dict:
+        """The weights that a finished run ends with.
+
+        They are those of the best epoch, where there are validation images; otherwise
+        the running average, if there is one, or those of the last step.
+        """
+        if self.best is not None:
+            return self.best.state_dict()
+        kept = self.model if self.averaged is None else self.averaged.module
+        return kept.state_dict()
 
     def train(
         self, save: Callable[[dict], None], save_every: int = 0
@@ -238,6 +260,8 @@ class Trainer:
         figures = (*self.sums.means(), *test)
         for column, value in zip(self.results.values(), figures, strict=True):
             column.append(value)
+        if self.best is not None and self.best_epoch == self.epoch + 1:
+            self.best.load_state_dict(self.tested.model.state_dict())
         self.epoch, self.step, self.sums = self.epoch + 1, 0, RunSums(self.batch_length)
         for watcher in self.watchers:
             watcher.after_epoch(self)
@@ -264,6 +288,8 @@ class Trainer:
         parts |= {"schedule": self.schedule, "sums": self.sums}
         if self.averaged is not None:
             parts["averaged"] = self.averaged
+        if self.best is not None:
+            parts["best"] = self.best
         return parts
 
     def state_dict(self) -> dict:

@@ -169,7 +169,7 @@ class Progress:
         if self.bar is None:
             self.bar = tqdm(
                 desc=f"epoch {trainer.epoch + 1}/{self.epochs}",
-                bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix}",
+                bar_format="{desc} {percentage:3.0f}%|{bar:16}|{postfix}",
                 total=len(trainer.train_batches.data),
                 initial=trainer.sums.seen,
                 leave=False,

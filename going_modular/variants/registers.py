@@ -4,10 +4,28 @@ import torch
 from torch import Tensor, nn
 
 from going_modular.config import ViTConfig
-from going_modular.patch_embedding import patchify
+from going_modular.patch_embedding import PatchEmbedding
 from going_modular.vit import ViT
 
-__all__ = ["ViTWithRegisters", "build_vit"]
+__all__ = ["REGISTERS", "ViTWithRegisters", "build_vit", "registers_for_timm"]
+
+REGISTERS = "patch_embedding.registers"  # their name among the weights
+
+
+class EmbeddingWithRegisters(PatchEmbedding):
+    """Equation 1, and R more tokens between the class token and the patches."""
+
+    def __init__(self, config: ViTConfig, num_registers: int):
+        super().__init__(config)
+        self.registers = nn.Parameter(
+            1e-6 * torch.randn(1, num_registers, config.embedding_dim)
+        )
+
+    def embed(self, x_p: Tensor) -> Tensor:
+        """Embed (B, N, P*P*C) patches as (B, T + R, D) tokens, z_0."""
+        z0 = super().embed(x_p)  # (B, T, D)
+        registers = self.registers.expand(z0.shape[0], -1, -1)  # (B, R, D)
+        return torch.cat([z0[:, :1], registers, z0[:, 1:]], dim=1)  # (B, T + R, D)
 
 
 class ViTWithRegisters(ViT):
@@ -15,7 +33,7 @@ class ViTWithRegisters(ViT):
 
     They have no position and are thrown away in the end. A trained model keeps in them
     what it would otherwise keep in some patches' tokens, so its attention maps are
-    cleaner.
+    cleaner. Tokens and attention have T + R places.
 
     Source: Darcet et al., Vision Transformers Need Registers, arXiv 2309.16588, and
     the code of DINOv2.
@@ -29,29 +47,27 @@ class ViTWithRegisters(ViT):
             num_registers: R, 1 or more.
         """
         super().__init__(config)
-        self.registers = nn.Parameter(
-            1e-6 * torch.randn(1, num_registers, config.embedding_dim)
-        )
-
-    def forward_features(
-        self, x: Tensor, intermediates: dict[str, Tensor] | None = None
-    ) -> Tensor:
-        """As `ViT.forward_features`; tokens and attention have T + R places."""
-        z = self.patch_embedding(x)  # (B, T, D)
-        registers = self.registers.expand(z.shape[0], -1, -1)  # (B, R, D)
-        z = torch.cat([z[:, :1], registers, z[:, 1:]], dim=1)  # (B, T + R, D)
-        if intermediates is not None:
-            intermediates["patches"] = patchify(x, self.config.patch_size)
-            intermediates["z0"] = z
-        z = self.encoder(z, intermediates)
-        y = self.layer_norm(z[:, 0])  # (B, D)
-        if intermediates is not None:
-            intermediates["y"] = y
-        return y
+        self.patch_embedding = EmbeddingWithRegisters(config, num_registers)
 
 
 def build_vit(config: ViTConfig, weights: dict[str, Tensor]) -> ViT:
     """The model that weights by our names are for, with or without registers."""
-    if "registers" in weights:
-        return ViTWithRegisters(config, weights["registers"].shape[1])
+    if REGISTERS in weights:
+        return ViTWithRegisters(config, weights[REGISTERS].shape[1])
     return ViT(config)
+
+
+def registers_for_timm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by our names as timm's model with registers computes with them.
+
+    It adds positions to the patches alone, so the class token's is added here.
+    """
+    name = "patch_embedding.position_embedding"
+    token, positions = weights["patch_embedding.class_token"], weights[name]
+    return (
+        weights
+        | {
+            "patch_embedding.class_token": token + positions[:, :1],  # (1, 1, D)
+            name: positions[:, 1:],  # (1, N, D)
+        }
+    )

@@ -97,10 +97,15 @@ def fold_layer_scale(
 
 
 # How the grid of positions is interpolated: by the paper's authors, timm, torchvision.
+# DINOv2's code adds a tenth of a patch to the new grid when it computes the scale, so
+# all points move a little. Smoothing is a switch there, off for its weights without
+# registers; those with registers were made for what "timm" does.
 RESIZE_METHODS = {
     "official": dict(mode="bilinear", align_corners=True),
     "timm": dict(mode="bicubic", antialias=True),
     "torchvision": dict(mode="bicubic", align_corners=True),
+    "dinov2": dict(mode="bicubic", offset=0.1),
+    "dinov2-antialias": dict(mode="bicubic", offset=0.1, antialias=True),
 }
 
 
@@ -119,7 +124,7 @@ def resize_positions(
         positions: (1, T, D), the class token's first.
         old_grid: Patches in a column and in a row of the grid they were trained for.
         new_grid: The same of the new grid.
-        method: "official", "timm" or "torchvision".
+        method: One of `RESIZE_METHODS`.
 
     Returns:
         (1, T_new, D).
@@ -137,7 +142,13 @@ def resize_positions(
         return positions
     class_slot, patches = positions[:, :1], positions[:, 1:]
     grid = patches.unflatten(1, old_grid).permute(0, 3, 1, 2)  # (1, D, rows, columns)
-    grid = F.interpolate(grid.float(), new_grid, **RESIZE_METHODS[method])
+    how = dict(RESIZE_METHODS[method])
+    if offset := how.pop("offset", 0):
+        pairs = zip(new_grid, old_grid, strict=True)
+        how["scale_factor"] = tuple((new + offset) / old for new, old in pairs)
+    else:
+        how["size"] = new_grid
+    grid = F.interpolate(grid.float(), **how)  # (1, D, new rows, new columns)
     patches = grid.flatten(2).transpose(1, 2)  # (1, N_new, D)
     return torch.cat([class_slot, patches.to(positions)], dim=1)  # (1, T_new, D)
 

@@ -2,10 +2,12 @@
 
 import json
 import pickle
+import pickletools
 import re
 import sys
 import warnings
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ HARMLESS = re.compile(
     r"|(pathlib|pathlib\._local|datetime|decimal|fractions|uuid|collections)\.\w+"
     r"|numpy\.(dtype|ndarray|dtypes\.\w+)|numpy\._?core\.multiarray\.(scalar|_reconstruct)"
     r"|(builtins|__builtin__)\.(set|frozenset|slice|complex|range|object|bytearray)"
+    r"|(builtins|__builtin__)\.(int|float|bool|str|bytes|list|dict|tuple)"
     r"|copy_?reg\._reconstructor"
 )
 # How other files begin that may be taken for weights.
@@ -63,6 +66,13 @@ class Inert:
 
     def extend(self, values) -> None:
         pass
+
+
+class InertDict(Inert):
+    """Stands in for a dictionary of any class: torch fills none that is not plain."""
+
+    def __new__(cls, *args, **kwargs):
+        return {}
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor | np.ndarray], dict]:
@@ -187,16 +197,37 @@ def placeholders(path: Path) -> Iterator[None]:
     Where it names them, an `Inert` is made. Anything else that it names stays refused.
     """
     try:
-        names = get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # an old format, or a damaged file: `torch.load` will say
+        if zipfile.is_zipfile(path):
+            names = get_unsafe_globals_in_checkpoint(path)
+        else:
+            names = names_in_old_format(path)
+    except Exception:  # a damaged file: `torch.load` will say
         names = []
-    inert = [
-        (type(name.rpartition(".")[2], (Inert,), {}), name)
-        for name in names
-        if is_harmless(name)
-    ]
+    inert = []
+    for name in filter(is_harmless, names):
+        last = name.rpartition(".")[2]
+        base = InertDict if last.lower().endswith("dict") else Inert
+        inert.append((type(last, (base,), {}), name))
     with safe_globals(inert):
         yield
+
+
+def names_in_old_format(path: Path) -> list[str]:
+    """What the pickles of a file in torch's format before version 1.6 name.
+
+    The first three say of which format it is, the fourth is what was saved.
+    """
+    names = []
+    with open_regular(path) as file:
+        for _ in range(4):
+            for instruction, argument, _ in pickletools.genops(file):
+                if instruction.name == "GLOBAL":
+                    module, name = argument.split(" ")
+                    module, name = NAME_MAPPING.get(
+                        (module, name), (IMPORT_MAPPING.get(module, module), name)
+                    )  # from Python 2's names, which torch writes
+                    names.append(f"{module}.{name}")
+    return [name for name in dict.fromkeys(names) if not name.startswith("torch.")]
 
 
 def is_harmless(name: str) -> bool:

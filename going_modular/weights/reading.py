@@ -15,7 +15,7 @@ from going_modular.checkpoint import read_notes
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.system.text import printable
-from going_modular.variants.registers import build_vit
+from going_modular.variants.registers import REGISTERS, build_vit
 from going_modular.vit import ViT
 from going_modular.weights.choosing import choose_model
 from going_modular.weights.conversion import (
@@ -151,8 +151,8 @@ class Pretrained:
     def check_registers(self, model: ViT) -> None:
         """Refuse a model that has not as many registers as the weights."""
         none = torch.empty(1, 0, 0)
-        theirs = self.weights.get("registers", none).shape[1]
-        ours = getattr(model, "registers", none).shape[1]
+        theirs = self.weights.get(REGISTERS, none).shape[1]
+        ours = model.state_dict().get(REGISTERS, none).shape[1]
         if theirs != ours:
             raise InputError(
                 f"the weights have {theirs} registers, the model has {ours}: build it "
@@ -270,7 +270,7 @@ def read_foreign(
     name = "patch_embedding.position_embedding"
     (key,) = names[name]
     if registers is not None:
-        separate_registers(*registers, weights, names, report)
+        separate_registers(*registers, weights, names, grid or grid_shape, report)
     square = grid is None and grid_shape is None
     grid, extended = infer_grid(key, weights[name].shape, form, grid, grid_shape)
     hints["grid_shape"] = grid
@@ -297,16 +297,22 @@ def separate_registers(
     registers: Tensor,
     weights: dict[str, Tensor],
     names: dict[str, list[str]],
+    grid: tuple[int, int] | None,
     report: Report,
 ) -> None:
     """Put registers among the weights; in timm, their positions may need adding."""
     name, R = "patch_embedding.position_embedding", registers.shape[1]
-    positions = weights[name]  # (1, T, D), (1, N, D) or (1, T + R, D)
-    N = positions.shape[1] - 1 - R
-    if key == "reg_token" and N > 0 and math.isqrt(N) ** 2 == N:
-        registers = registers + positions[:, 1 : 1 + R]
+    positions = weights[name]  # (1, N, D), (1, T, D) or (1, T + R, D)
+
+    def fills_grid(count: int) -> bool:
+        return count == (math.prod(grid) if grid else math.isqrt(max(count, 0)) ** 2)
+
+    count = positions.shape[1]
+    theirs = not fills_grid(count) and not fills_grid(count - 1)
+    if key == "reg_token" and theirs and fills_grid(count - 1 - R):
+        registers = registers + positions[:, 1 : 1 + R]  # (1, R, D)
         weights[name] = torch.cat([positions[:, :1], positions[:, 1 + R :]], dim=1)
-    weights["registers"], names["registers"] = registers, [key]
+    weights[REGISTERS], names[REGISTERS] = registers, [key]
     report.note(key, "taken", "as registers")
 
 

@@ -82,10 +82,17 @@ def refuse_other_designs(keys: Collection[str]) -> None:
             raise InputError(f"{key}: these weights belong to a model with {reason}")
 
 
+# What a single linear layer may be called that is a head.
+HEAD = re.compile(
+    r"(heads?|classifier|fc|linear)([./].*)?[./](weight|bias|kernel|scale)"
+)
+
+
 def leave_out_extras(
     state: dict[str, Tensor | None], form: Format, depth: int
 ) -> dict[str, str]:
     """Remove what can go from `state`, and say why, by name."""
+    headless = not heads_of(form) & set(state)
     expected = {name for _, theirs in expand(form, depth) for name in theirs}
     core = {name.split("#")[0].split("*")[0] for name in form.names.values()}
     core |= {name.split(".")[0] + "." for name in core if "." in name}
@@ -99,6 +106,8 @@ def leave_out_extras(
             reasons[key] = reason
         elif not value.dim():
             reasons[key] = "a number alone"
+        elif headless and HEAD.fullmatch(key):
+            continue  # `name_head` looks at it
         elif not key.startswith(tuple(core)) and not re.search(
             "norm|embed|token|pos|ln_", key.rpartition(".")[0] or key
         ):
@@ -136,13 +145,12 @@ def name_head(
     Returns:
         Why tensors were taken out, and what others are called now, by name.
     """
-    names = {theirs for ours, (theirs, *_) in expand(form, 1) if is_of_head(ours)}
+    names = heads_of(form)
     stem = form.names["head.*"].rstrip("*")
-    kinds = r"(heads?|classifier|fc|linear)([./].*)?[./](weight|bias|kernel|scale)"
     tensors = {
         key: value
         for key, value in state.items()
-        if re.fullmatch(kinds, key) and value is not None and value.dim()
+        if HEAD.fullmatch(key) and value is not None and value.dim()
     }
     if not tensors or set(tensors) <= names:
         return {}, {}
@@ -161,8 +169,13 @@ def name_head(
     return {}, renamed
 
 
-def is_of_head(ours: str) -> bool:
-    return ours.partition(".")[0] in ("head", "pre_logits")
+def heads_of(form: Format) -> set[str]:
+    """The names that a format has for the tensors of a head."""
+    return {
+        theirs
+        for ours, (theirs, *_) in expand(form, 1)
+        if ours.partition(".")[0] in ("head", "pre_logits")
+    }
 
 
 MOST_MISSING = 0.5  # of a format's names

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from going_modular.config import VARIANTS, ViTConfig
 from going_modular.errors import InputError
+from going_modular.variants.registers import REGISTERS
 from going_modular.vit import ViT
 from going_modular.weights.files import first_line
 from going_modular.weights.formats import FORMATS, IMAGENET, Format
@@ -24,9 +25,11 @@ __all__ = [
     "read_hints",
 ]
 
-# Names of activations in transformers.
+# Names of activations in transformers, and in timm.
 GELUS = {
     "gelu": "erf",
+    "gelu_erf": "erf",
+    "gelu_tanh": "tanh",
     "gelu_fast": "tanh",
     "gelu_new": "tanh",
     "gelu_pytorch_tanh": "tanh",
@@ -91,6 +94,10 @@ def read_timm(config: dict) -> dict:
             "patches, the paper's model from its class token"
         )
     hints = {k: tuple(map(float, trained[k])) for k in ("mean", "std") if k in trained}
+    if "act_layer" in built:
+        hints["gelu"] = read_gelu("act_layer", built["act_layer"])
+    if "layer_norm_eps" in config:  # this project's own word
+        hints["layer_norm_eps"] = float(config["layer_norm_eps"])
     if "num_heads" in built:
         hints["num_heads"] = whole_number("num_heads", built["num_heads"])
     size = built.get("img_size") or trained.get("input_size", [])[1:] or None
@@ -100,6 +107,12 @@ def read_timm(config: dict) -> dict:
     if names:
         hints["class_names"] = tuple(map(str, names))
     return hints
+
+
+def read_gelu(key: str, name: str) -> str:
+    if name not in GELUS:
+        raise InputError(f"{key} {name!r}: our MLP has GELU only")
+    return GELUS[name]
 
 
 def whole_number(name: str, value) -> int:
@@ -112,13 +125,11 @@ def read_transformers(config: dict) -> dict:
     """The same from the `config.json` of transformers."""
     if not config:
         return {}
-    gelu = config.get("hidden_act", "gelu")
-    if gelu not in GELUS:
-        raise InputError(f"hidden_act {gelu!r}: our MLP has GELU only")
+    gelu = read_gelu("hidden_act", config.get("hidden_act", "gelu"))
     labels = config.get("id2label") or {}
     heads = whole_number("num_attention_heads", config["num_attention_heads"])
     return dict(
-        gelu=GELUS[gelu],
+        gelu=gelu,
         layer_norm_eps=float(config["layer_norm_eps"]),
         num_heads=heads,
         grid_shape=grid_of(config["image_size"], config["patch_size"]),
@@ -282,8 +293,8 @@ def check_shapes(
     if config.depth > len(weights):  # a file may say any depth: build no such model
         raise InputError(f"the weights lack most of {config.depth:,} blocks")
     expected = expected_shapes(config)
-    if "registers" in weights:
-        expected["registers"] = (1, weights["registers"].shape[1], config.embedding_dim)
+    if REGISTERS in weights:
+        expected[REGISTERS] = (1, weights[REGISTERS].shape[1], config.embedding_dim)
     for ours, tensor in weights.items():
         if ours not in expected:
             raise InputError(f"{', '.join(names[ours])} has no place in the model")

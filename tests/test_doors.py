@@ -1,0 +1,384 @@
+"""Checkpoints as people have them give the numbers of the model that was trained.
+
+Each kind is a small model, wrapped, renamed or mixed as training scripts do it.
+"""
+
+import argparse
+import datetime
+import json
+from collections import OrderedDict, defaultdict
+from dataclasses import replace
+from pathlib import Path, PosixPath
+
+import numpy as np
+import pytest
+import torch
+from peers import WIDE, add_noise, images_for, timm_vit, torchvision_vit
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from going_modular.errors import InputError
+from going_modular.pretrained import from_pretrained
+from going_modular.vit import ViT
+from going_modular.weights.reading import read_pretrained
+
+X = images_for(WIDE)
+HEADS = dict(num_heads=WIDE.num_heads)
+
+
+@pytest.fixture(scope="module")
+def peer() -> nn.Module:
+    return timm_vit(WIDE)
+
+
+def other_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of a model that must not be taken."""
+    return {name: tensor + 1 for name, tensor in state.items()}
+
+
+def prefixed(prefix: str, state: dict) -> dict:
+    return {prefix + name: value for name, value in state.items()}
+
+
+def without_head(state: dict) -> dict:
+    return {name: value for name, value in state.items() if "head" not in name}
+
+
+def check(source, peer: nn.Module, **options) -> ViT:
+    """Built from the source, our model gives the logits, or the y, of the peer."""
+    model = from_pretrained(read_pretrained(source, **HEADS, **options), quiet=True)
+    with torch.no_grad():
+        y = model.eval().forward_features(X)
+        expected = peer.forward_head(peer.forward_features(X), pre_logits=True)
+        torch.testing.assert_close(y, expected, atol=1e-5, rtol=0)
+        if model.head.weight.any():
+            torch.testing.assert_close(model(X), peer(X), atol=1e-5, rtol=0)
+    return model
+
+
+def save(path: Path, value) -> Path:
+    torch.save(value, path)
+    return path
+
+
+# What stands before the names
+
+BEFORE = (
+    "module. backbone. net. encoder. model. vit. student. teacher. base_encoder. "
+    "_orig_mod. module._orig_mod. model.backbone.vit. image_encoder. trunk. f."
+).split()
+
+
+@pytest.mark.parametrize("prefix", BEFORE)
+def test_any_prefix_is_found(prefix, peer, tmp_path):
+    model = check(save(tmp_path / "w.pth", prefixed(prefix, peer.state_dict())), peer)
+    assert model.head.weight.any()
+
+
+@pytest.mark.parametrize("prefix", ["backbone.", "module.encoder.", "0."])
+def test_a_head_may_stand_beside_the_body(prefix, peer, tmp_path):
+    state = prefixed(prefix, without_head(peer.state_dict()))
+    outer = prefix.rpartition(".")[0].rpartition(".")[0]
+    outer += "." * bool(outer)
+    for kind in ("weight", "bias"):
+        state[f"{outer}head.{kind}"] = peer.state_dict()[f"head.{kind}"]
+    model = check(save(tmp_path / "w.pth", {"state_dict": state}), peer)
+    assert model.head.weight.any()
+
+
+@pytest.mark.parametrize(
+    "word", ["_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_orig_mod"]
+)
+def test_words_of_wrappers_may_stand_anywhere(word, peer, tmp_path):
+    state = {
+        name.replace("blocks.", f"{word}.blocks.").replace("attn.", f"attn.{word}."): w
+        for name, w in peer.state_dict().items()
+    }
+    check(save(tmp_path / "w.pth", state), peer)
+
+
+def test_blocks_stored_in_chunks_are_put_in_a_row(peer, tmp_path):
+    """DINOv2 numbers them by chunk and by their place in the whole."""
+    state = {}
+    for name, tensor in peer.state_dict().items():
+        number = int(name.split(".")[1]) if name.startswith("blocks.") else 0
+        chunk = f"blocks.{number // 2}.{number}."
+        state[name.replace(f"blocks.{number}.", chunk)] = tensor
+    check(save(tmp_path / "w.pth", {"teacher": prefixed("backbone.", state)}), peer)
+
+
+# Several models in one file
+
+
+def averaged(peer) -> dict:
+    """As torch's AveragedModel stores it."""
+    return {"n_averaged": torch.tensor(7), **prefixed("module.", peer.state_dict())}
+
+
+SEVERAL = {
+    "timm's EMA": lambda right, wrong: {"state_dict": wrong, "state_dict_ema": right},
+    "an EMA of the model": lambda right, wrong: {"model": wrong, "model_ema": right},
+    "ema_model": lambda right, wrong: {"ema_model": right, "model": wrong},
+    "SWA": lambda right, wrong: {"model": wrong, "swa_model": averaged_of(right)},
+    "teacher and student": lambda right, wrong: {
+        "student": prefixed("module.backbone.", wrong),
+        "teacher": prefixed("backbone.", right),
+    },
+    "in one dictionary": lambda right, wrong: {
+        **prefixed("student.backbone.", wrong),
+        **prefixed("teacher.backbone.", right),
+    },
+    "MoCo v3": lambda right, wrong: {
+        "state_dict": {
+            **prefixed("module.momentum_encoder.", wrong),
+            **prefixed("module.base_encoder.", right),
+        }
+    },
+    "the optimiser's copy": lambda right, wrong: {
+        "optimizer": {"state": wrong},
+        "model": right,
+    },
+}
+
+
+def averaged_of(state: dict) -> dict:
+    return {"n_averaged": torch.tensor(7), **prefixed("module.", state)}
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_of_several_models_one_is_chosen_and_said(kind, peer, tmp_path):
+    right = peer.state_dict()
+    held = SEVERAL[kind](right, other_weights(right))
+    path = save(tmp_path / "w.pth", held)
+    check(path, peer)
+    chosen = [e for e in read_pretrained(path, **HEADS).report if e.action == "chosen"]
+    assert len(chosen) == 1 and "beside it" in chosen[0].detail
+
+
+@pytest.mark.parametrize("kind", ["timm's EMA", "an EMA of the model", "ema_model"])
+def test_raw_weights_are_taken_on_request(kind, peer, tmp_path):
+    right = peer.state_dict()
+    path = save(tmp_path / "w.pth", SEVERAL[kind](other_weights(right), right))
+    check(path, peer, raw=True)
+    said = read_pretrained(path, **HEADS).report.summary()
+    assert "raw=True or --raw takes those" in said
+
+
+# What else a checkpoint holds
+
+EXTRAS = {
+    "options": argparse.Namespace(lr=0.1, data=PosixPath("/a/b")),
+    "a NumPy number": np.float64(0.7),
+    "a NumPy array": np.arange(3),
+    "NumPy's random state": np.random.default_rng(0).bit_generator.state,
+    "a path": PosixPath("/a/b"),
+    "a date": datetime.datetime(2020, 1, 2),
+    "a duration": datetime.timedelta(seconds=3),
+    "counts": defaultdict(int, {"a": 1}),
+    "a set": {1, 2},
+    "a complex number": 1 + 2j,
+    "a range": range(3),
+    "a device and a dtype": (torch.device("cpu"), torch.float16),
+    "a size": torch.Size([1, 2]),
+    "an ordered dictionary": OrderedDict(a=1),
+    "the random state": torch.get_rng_state(),
+    "a NumPy dtype": np.dtype("float32"),
+}
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("kind", EXTRAS)
+def test_harmless_things_may_lie_beside_the_tensors(kind, new, peer, tmp_path):
+    held = {"model": peer.state_dict(), "extra": EXTRAS[kind], "epoch": 3}
+    torch.save(held, tmp_path / "w.pth", _use_new_zipfile_serialization=new)
+    check(tmp_path / "w.pth", peer)
+
+
+PRETRAINING = {
+    "MAE's decoder": {
+        "mask_token": (1, 1, 20),
+        "decoder_pos_embed": (1, 26, 20),
+        "decoder_embed.weight": (20, 44),
+        "decoder_blocks.0.norm1.weight": (20,),
+        "decoder_blocks.0.attn.qkv.weight": (60, 20),
+        "decoder_norm.bias": (20,),
+        "decoder_pred.weight": (192, 20),
+    },
+    "DINO's head": {"head.mlp.0.weight": (64, 44), "head.last_layer.weight_g": (9, 1)},
+    "DINOv2's heads": {"dino_head.mlp.0.weight": (9, 44), "dino_loss.center": (1, 9)},
+    "a criterion": {"criterion.weight": (3,), "loss.logit_scale.value": (1,)},
+    "a projector": {"projector.0.weight": (9, 44), "predictor.2.bias": (9,)},
+    "counters": {"queue_ptr": (1,), "num_batches_tracked": ()},
+}
+
+
+@pytest.mark.parametrize("kind", PRETRAINING)
+def test_parts_of_pretraining_are_left_out_and_named(kind, peer, tmp_path):
+    extra = {name: torch.ones(shape) for name, shape in PRETRAINING[kind].items()}
+    path = save(tmp_path / "w.pth", {**without_head(peer.state_dict()), **extra})
+    check(path, peer)
+    report = read_pretrained(path, **HEADS).report
+    left_out = {entry.key for entry in report if entry.action == "left out"}
+    assert left_out == set(extra)
+
+
+# Heads
+
+
+HEADS_OF_TIMM = ["head.1", "head.0", "head.fc", "fc", "classifier", "classifier.1"]
+
+
+@pytest.mark.parametrize("name", HEADS_OF_TIMM)
+def test_a_single_linear_layer_is_the_head(name, peer, tmp_path):
+    state = peer.state_dict()
+    for kind in ("weight", "bias"):
+        state[f"{name}.{kind}"] = state.pop(f"head.{kind}")
+    assert check(save(tmp_path / "w.pth", state), peer).head.weight.any()
+
+
+@pytest.mark.parametrize("name", ["heads", "heads.1", "heads.0"])
+def test_torchvisions_head_may_be_another_layer(name, tmp_path):
+    theirs = torchvision_vit(WIDE)
+    state = theirs.state_dict()
+    for kind in ("weight", "bias"):
+        state[f"{name}.{kind}"] = state.pop(f"heads.head.{kind}")
+    model = from_pretrained(save(tmp_path / "w.pth", state), 4, quiet=True).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model(X), theirs(X), atol=1e-5, rtol=0)
+
+
+def test_a_head_without_a_bias_gets_zeros(peer, tmp_path):
+    state = peer.state_dict()
+    bias = state.pop("head.bias")
+    model = from_pretrained(save(tmp_path / "w.pth", state), 4, quiet=True).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model(X), peer(X) - bias, atol=1e-5, rtol=0)
+
+
+def test_a_head_of_several_layers_is_left_out_and_named(peer, tmp_path):
+    state = without_head(peer.state_dict())
+    state |= {"head.0.weight": torch.ones(9, 44), "head.0.bias": torch.ones(9)}
+    state |= {"head.2.weight": torch.ones(3, 9), "head.2.bias": torch.ones(3)}
+    path = save(tmp_path / "w.pth", state)
+    assert not check(path, peer).head.weight.any()
+    details = {e.detail for e in read_pretrained(path, **HEADS).report}
+    assert "a head of several layers, no single linear one" in details
+
+
+# Files and their neighbours
+
+
+def test_shards_are_read_through_their_index(peer, tmp_path):
+    state, files = peer.state_dict(), {}
+    for number, name in enumerate(state):
+        files.setdefault(f"model-{number % 3 + 1:05}-of-00003.safetensors", []).append(
+            name
+        )
+    for file, names in files.items():
+        save_file({name: state[name].contiguous() for name in names}, tmp_path / file)
+    index = {name: file for file, names in files.items() for name in names}
+    text = json.dumps({"metadata": {}, "weight_map": index})
+    (tmp_path / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    check(tmp_path, peer)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_config_is_read_beside_the_file_and_in_its_folder(alone, peer, tmp_path):
+    save_file(peer.state_dict(), tmp_path / "model.safetensors")
+    about = {
+        "architecture": "vit_small_patch16_224",
+        "num_classes": 10,
+        "label_names": ["Käse", *"bcdefghij"],
+        "model_args": {"img_size": 40, "num_heads": 4},
+        "pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
+    }
+    text = "\ufeff" + json.dumps(about, ensure_ascii=False)
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    found = read_pretrained(tmp_path / "model.safetensors" if alone else tmp_path)
+    assert found.config == replace(WIDE, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    assert found.class_names[0] == "Käse"
+
+
+def test_photos_that_are_not_normalised_are_told(peer, tmp_path):
+    save_file(peer.state_dict(), tmp_path / "model.safetensors")
+    text = '{"do_normalize": false, "image_mean": [0.5, 0.5, 0.5]}'
+    (tmp_path / "preprocessor_config.json").write_text(text, encoding="utf-8")
+    config = read_pretrained(tmp_path, **HEADS).config
+    assert (config.mean, config.std) == ((0.0,), (1.0,))
+
+
+def test_our_own_state_dict_comes_back(tmp_path):
+    for representation_size in (None, 20):
+        c = replace(WIDE, representation_size=representation_size)
+        model = add_noise(ViT(c)).eval()
+        path = save(tmp_path / "w.pth", {"model": model.state_dict()})
+        ours = from_pretrained(path, num_heads=4, quiet=True).eval()
+        torch.testing.assert_close(ours(X), model(X), atol=0, rtol=0)
+
+
+# What shapes do not tell
+
+
+def test_what_is_assumed_is_said_with_its_flag(peer, tmp_path):
+    path = save(tmp_path / "w.pth", peer.state_dict())
+    report = read_pretrained(path, **HEADS).report
+    said = report.summary()
+    assert "assumed, since the patches fill a square: image_size 40" in said
+    assert "--image-size, --mean, --std" in said
+    told = dict(mean=(0.1,), std=(0.2,), image_size=40)
+    found = read_pretrained(path, **HEADS, **told)
+    assert found.config == replace(WIDE, mean=(0.1,), std=(0.2,))
+    assert not [e for e in found.report if e.key in told and e.action == "assumed"]
+
+
+@pytest.mark.parametrize("size", [(16, 64), (64, 16), (8, 128)])
+def test_a_grid_that_could_be_square_is_told(size, tmp_path):
+    c = replace(WIDE, image_size=size)
+    theirs = timm_vit(c)
+    path = save(tmp_path / "w.pth", theirs.state_dict())
+    model = from_pretrained(
+        read_pretrained(path, **HEADS, image_size=size), quiet=True
+    ).eval()
+    x = images_for(c)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), theirs(x), atol=1e-5, rtol=0)
+
+
+REFUSED = {
+    "CLIP": {"visual.conv1.weight": (44, 3, 8, 8), "visual.class_embedding": (44,)},
+    "CLIP of transformers": {
+        "vision_model.embeddings.class_embedding": (44,),
+        "vision_model.embeddings.patch_embedding.weight": (44, 3, 8, 8),
+        "vision_model.pre_layrnorm.weight": (44,),
+    },
+    "SigLIP": {
+        "vision_model.embeddings.patch_embedding.weight": (44, 3, 8, 8),
+        "vision_model.head.probe": (1, 1, 44),
+    },
+    "SwiGLU": {"patch_embed.proj.weight": (44, 3, 8, 8), "blocks.0.mlp.w12.weight": ()},
+    "DINOv3": {"patch_embed.proj.weight": (44, 3, 8, 8), "storage_tokens": (1, 4, 44)},
+    "Swin": {
+        "patch_embed.proj.weight": (44, 3, 4, 4),
+        "layers.0.blocks.0.attn.relative_position_bias_table": (169, 3),
+    },
+    "LoRA": {
+        "vit.patch_embed.proj.weight": (44, 3, 8, 8),
+        "vit.blocks.0.attn.qkv.lora_A.weight": (8, 44),
+    },
+}
+NAMED = {
+    "CLIP": "CLIP",
+    "CLIP of transformers": "CLIP",
+    "SigLIP": "SigLIP",
+    "SwiGLU": "SwiGLU",
+    "DINOv3": "DINOv3",
+    "Swin": "relative position",
+    "LoRA": "merge them into the weights",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_other_designs_are_refused_by_name(kind, tmp_path):
+    state = {name: torch.ones(shape) for name, shape in REFUSED[kind].items()}
+    with pytest.raises(InputError, match=NAMED[kind]):
+        read_pretrained(save(tmp_path / "w.pth", state))
