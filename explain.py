@@ -156,7 +156,7 @@ def run(args: argparse.Namespace) -> None:
         )
     with saying("writing"):
         files = write_outputs(args, image, exploration, layer)
-    print_results(args, exploration, device, files, found.report.assumptions())
+    print_results(args, exploration, device, files, found.report.remarks())
 
 
 def write_outputs(
@@ -181,7 +181,7 @@ def named(weights: str, error: InputError) -> InputError:
 
 
 def print_results(
-    args: argparse.Namespace, exploration: Exploration, device, files, assumptions
+    args: argparse.Namespace, exploration: Exploration, device, files, remarks
 ) -> None:
     about = exploration.description
     height, width = about["image_size"]
@@ -192,8 +192,8 @@ def print_results(
         f"patches, {about['depth']} layers of {about['heads']} heads",
         device=device,
     )
-    for line in assumptions:
-        print(printable(line))
+    for line in remarks:
+        print(line)
     print()
     for guess in about["predictions"]:
         print(f"  {100 * guess['probability']:6.2f} %  {printable(guess['name'])}")

@@ -129,6 +129,8 @@ def run(args: argparse.Namespace) -> None:
             found = read_pretrained(args.weights, **options)
             size = options.get("image_size")
             model, class_names = load_classifier(found, args.num_heads, size)
+            if len(class_names) < 2:
+                raise InputError("the weights have one output, so they tell no classes")
     except InputError as error:
         name = "" if args.weights in str(error) else f"{args.weights}: "
         raise InputError(f"{name}{error}") from None
@@ -140,8 +142,10 @@ def run(args: argparse.Namespace) -> None:
         photos=f"{len(photos):,}",
         device=device,
     )
-    for line in found.report.assumptions():
-        print(printable(line))
+    for line in found.report.remarks():
+        print(line)
+    if model.config.grid_shape != found.config.grid_shape:
+        print(f"positions resized for {width} x {height} pixels, as official")
     if len(class_names) <= FEW:
         known = printable(", ".join(class_names))
         print(

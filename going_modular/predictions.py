@@ -86,9 +86,13 @@ def load_classifier(
         raise InputError(str(error)) from None
     head = {name for name in model.state_dict() if name.startswith("head")}
     if not head <= set(found.weights):
+        why = next(
+            (e.detail for e in found.report if e.detail.startswith("a head")), ""
+        )
         raise InputError(
-            "the weights have no classification head, so they tell no classes: give "
-            "them one with train_transferlearning.py, or choose others"
+            "the weights have no classification head, so they tell no classes"
+            + f" ({why} was left out)" * bool(why)
+            + ": give them one with train_transferlearning.py, or choose others"
         )
     told = found.class_names or ()
     unknown = (f"class {i}" for i in range(len(told), config.num_classes))

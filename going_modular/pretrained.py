@@ -151,6 +151,8 @@ def from_pretrained(
             `dropout`.
     """
     found = read_pretrained(source, num_heads)
+    if num_heads not in (None, found.config.num_heads):
+        raise InputError(f"the weights have {found.config.num_heads} heads")
     if changes.get("num_classes", found.config.num_classes) != found.config.num_classes:
         changes.setdefault("representation_size", None)
     model = found.build(replace(found.config, **changes))

@@ -98,6 +98,7 @@ def call(script: str, *arguments, folder: Path) -> tuple[int, str, str]:
             traceback.print_exception(error)
             status = 99
         finally:
+            sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
     _, ended = os.waitpid(child, 0)

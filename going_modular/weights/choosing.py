@@ -32,10 +32,18 @@ ENDINGS = (
 BEGINNING = re.compile(
     r"(.*?)(embeddings\.)?(" + "|".join(map(re.escape, ENDINGS)) + ")"
 )
+NO_MODEL = "of no model, or of another"
+# Layers, and not what is used in training alone.
+BETWEEN = re.compile(
+    r"^(?!.*(criterion|loss|metric|decoder|queue|optimi[sz]er|ema|predictor|projector))"
+    r".*[./](weight|kernel|scale)$"
+)
 DEPTH = 4  # dictionaries within each other that are looked through
 # Of several models, those that such words name are taken first, or last.
 AVERAGED = re.compile(r"(^|[._/])(ema|swa|averag|teacher|target|shadow)", re.I)
-LAST = re.compile(r"student|momentum|optim|decoder|predictor|text", re.I)
+LAST = re.compile(r"momentum|optimi[sz]er|decoder|predictor|text", re.I)
+STUDENT = re.compile("student", re.I)  # learns from an averaged teacher
+BEST = re.compile("best|optimal", re.I)
 
 
 class Choice(dict):
@@ -110,7 +118,9 @@ def rank(place: tuple[str, str], raw: bool) -> tuple:
     """Sorts first what is to be taken."""
     name = ".".join(place)
     averaged = bool(AVERAGED.search(name))
-    return bool(LAST.search(name)), averaged == raw, len(name), name
+    student = bool(STUDENT.search(name))
+    last = bool(LAST.search(name)) or (student and not raw)
+    return last, averaged == raw, not BEST.search(name), len(name), name
 
 
 def name_of(path: str, prefix: str) -> str:
@@ -142,7 +152,7 @@ def take(choice: Choice, inner: Mapping, prefix: str, others: list[str]) -> None
             number = blocks[found[1], found[2]]
             bare = f"blocks.{number}.{bare[found.end() :]}"
         if begin != prefix and not is_head(bare):
-            choice.left_out[str(key)] = "of no model, or of another"
+            choice.left_out[str(key)] = NO_MODEL
             continue
         if bare in choice:
             raise InputError(
@@ -150,6 +160,23 @@ def take(choice: Choice, inner: Mapping, prefix: str, others: list[str]) -> None
                 "hold two models, give one of them"
             )
         choice[bare], choice.originals[bare] = value, str(key)
+    leave_out_distant_head(choice, prefix)
+
+
+def leave_out_distant_head(choice: Choice, prefix: str) -> None:
+    """Drop a head that stands beside the body where other layers do, too.
+
+    They may come before it, and then its numbers mean nothing without them.
+    """
+    between = [
+        key
+        for key, why in choice.left_out.items()
+        if why == NO_MODEL and BETWEEN.search(unwrapped(key))
+    ]
+    for bare, key in list(choice.originals.items()):
+        if between and is_head(bare) and not unwrapped(key).startswith(prefix):
+            del choice[bare], choice.originals[bare]
+            choice.left_out[key] = f"a head that {between[0]} may come before"
 
 
 def is_head(bare: str) -> bool:

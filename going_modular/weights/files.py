@@ -43,6 +43,14 @@ OTHERS = {
 }
 # Of these a config.json about a model has at least one.
 MODEL_NOTES = {"architecture", "architectures", "model_type", "hidden_size"}
+# What their kind may be called, if it is one that our model can be.
+KINDS = re.compile(r"vi_?t|deit|dino|beit|mae|ijepa|eva|clip|timm", re.I)
+# Files beside a model's, of its training.
+NO_MODEL = re.compile(r"optim|sched|scaler|rng_state|random_states|training_args")
+UNKNOWN = (
+    "no weights of a known kind (.safetensors, .npz, or what torch.save writes): "
+    "convert it, or fetch it again"
+)
 UNPACKED = 2**28  # bytes that a small archive may hold, and four times its own size
 
 
@@ -97,6 +105,11 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor | np.ndarray], dict
         return read_folder(path)
     if not path.exists():
         raise InputError(f"no weights file {path}")
+    if re.search(r"-\d+-of-\d+\.", path.name):
+        raise InputError(
+            f"{path} is one part of several: give the folder {path.parent}, with the "
+            "index of all parts in it"
+        )
     state, about = read_file(path)
     return state, about or read_about_beside(path)
 
@@ -114,12 +127,21 @@ def read_file(path: Path) -> tuple[dict, dict]:
             return read_safetensors(path)
         if zipfile.is_zipfile(path):
             check_unpacked_size(path)
+            if path.suffix != ".npz":
+                check_archive(path)
+        elif path.suffix != ".npz" and begin[:1] not in b"\x80P":  # pickle, half a zip
+            raise InputError(f"{path} is refused: it is damaged, or {UNKNOWN}")
         if is_numpy_archive(path):
             return read_numpy(path), {}
         return read_torch(path), {}
     except InputError:
         raise
     except Exception as error:  # damaged files raise many kinds
+        if "Unsupported operand" in str(error):
+            raise InputError(
+                f"{path} is refused: it is damaged, or pickled in a way that is not "
+                "read: save it again with torch.save alone, or as safetensors"
+            ) from None
         if isinstance(error, pickle.UnpicklingError) or "pickle" in str(error):
             raise InputError(
                 f"{path} is refused: it holds more than tensors, which could run code, "
@@ -161,6 +183,22 @@ def check_unpacked_size(path: Path) -> None:
         )
 
 
+def check_archive(path: Path) -> None:
+    """Refuse an archive that is neither PyTorch's nor NumPy's, or holds a program."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any("/code/" in name and name.endswith(".py") for name in names):
+        raise InputError(
+            f"{path} is TorchScript, a program: load it with torch.jit.load and save "
+            "the state_dict() of what comes out"
+        )
+    if not any(name.endswith(("data.pkl", ".npy")) for name in names):
+        raise InputError(
+            f"{path} is an archive, but none of PyTorch's or NumPy's: unpack it, and "
+            "give the weights that are in it"
+        )
+
+
 def is_numpy_archive(path: Path) -> bool:
     names = []
     if zipfile.is_zipfile(path):  # torch's are, too
@@ -186,7 +224,10 @@ def read_torch(path: Path) -> dict:
             "torch.save(model.state_dict(), ...) writes it"
         )
     if not isinstance(state, dict):
-        raise ValueError(f"it holds a {type(state).__name__}, no state dictionary")
+        raise InputError(
+            f"{path}: it holds a {type(state).__name__}, no state dictionary: save "
+            "model.state_dict()"
+        )
     return state
 
 
@@ -266,7 +307,10 @@ def read_about_beside(path: Path) -> dict:
         about = read_about(path.parent)
     except InputError:
         return {}
-    return about if MODEL_NOTES & about.get("config", {}).keys() else {}
+    config = about.get("config", {})
+    kind = config.get("architecture") or config.get("model_type") or "vit"
+    known = MODEL_NOTES & config.keys() and KINDS.search(str(kind))
+    return about if known else {}
 
 
 def read_folder(folder: Path) -> tuple[dict, dict]:
@@ -278,6 +322,18 @@ def read_folder(folder: Path) -> tuple[dict, dict]:
             return state, about if "vit" in about else read_about(folder)
         if (folder / f"{name}.index.json").exists():
             return read_shards(folder, f"{name}.index.json"), read_about(folder)
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix in WEIGHTS and not NO_MODEL.match(path.name)
+    )
+    if len(others) == 1:
+        state, about = read_file(folder / others[0])
+        return state, about if "vit" in about else read_about(folder)
+    if others:
+        raise InputError(
+            f"folder {folder} holds {', '.join(others[:5])}: give one of these files"
+        )
     raise InputError(f"folder {folder} holds no weights: none of {', '.join(names)}")
 
 

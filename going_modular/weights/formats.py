@@ -177,6 +177,14 @@ OWN_WITH_TANH = Format(
 )
 
 
+# timm's before version 0.6, where a head could have a tanh layer.
+TIMM_WITH_TANH = Format(
+    "timm",
+    {**FORMATS["timm"].names, "pre_logits.*": "pre_logits.fc.*"},
+    FORMATS["timm"].numerics,
+)
+
+
 # DINOv2 in Hugging Face's names. It has LayerScale, which is folded into the weights.
 DINOV2 = Format(
     "Hugging Face DINOv2",
@@ -203,7 +211,7 @@ DINOV2_IN_MEMORY = Format(
     DINOV2.numerics,
 )  # fmt: skip
 # What is read, and not written.
-READ_ONLY = (OWN, OWN_WITH_TANH, DINOV2, DINOV2_IN_MEMORY)
+READ_ONLY = (OWN, OWN_WITH_TANH, TIMM_WITH_TANH, DINOV2, DINOV2_IN_MEMORY)
 
 
 def expand(form: Format, depth: int) -> Iterator[tuple[str, list[str]]]:

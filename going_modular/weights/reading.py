@@ -1,6 +1,7 @@
 """Reading weights of any kind into our names and forms."""
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ from going_modular.weights.recognition import (
     take_registers,
 )
 from going_modular.weights.sizes import (
+    check_claims,
     check_shapes,
     grid_of,
     infer_config,
@@ -78,12 +80,16 @@ class Report(list):
 
     def summary(self) -> str:
         """How many tensors met with what, and a line for each that needs a word."""
-        told = [entry for entry in self if entry.action != "assumed"]
-        counts = Counter(entry.action for entry in told if entry.action != "chosen")
-        lines = [", ".join(f"{count} {action}" for action, count in counts.items())]
-        plain = ("taken", "joined", "transposed", "folded", "chosen")
-        lines += merged([entry for entry in told if entry.action not in plain])
-        return "\n".join(map(printable, lines + self.assumptions()))
+        told = [e for e in self if e.action not in ("assumed", "chosen")]
+        counts = Counter(entry.action for entry in told)
+        line = ", ".join(f"{count} {action}" for action, count in counts.items())
+        return "\n".join([line, *self.remarks()])
+
+    def remarks(self) -> list[str]:
+        """The lines of the summary but the first, to be printed."""
+        plain = ("taken", "joined", "transposed", "folded", "chosen", "assumed")
+        lines = merged([entry for entry in self if entry.action not in plain])
+        return [printable(line) for line in lines + self.assumptions()]
 
     def assumptions(self) -> list[str]:
         """Lines on what was chosen or assumed, and how to say otherwise."""
@@ -184,6 +190,12 @@ def read_pretrained(
     if isinstance(source, Pretrained):
         return source
     from_memory = isinstance(source, Mapping)
+    if not isinstance(source, Mapping | str | os.PathLike):
+        hint = ", its .state_dict()" if hasattr(source, "state_dict") else ""
+        raise InputError(
+            f"weights are a file, a folder, a name or a dictionary of tensors{hint}, "
+            f"no {type(source).__name__}"
+        )
     state, about = (source, {}) if from_memory else read_source(source)
     told = {name: value for name, value in told.items() if value is not None}
     if "vit" in about:
@@ -254,7 +266,7 @@ def read_foreign(
     }
     report.rename({new: old for old, new in renamed.items()})
     hints, assumed = read_hints(about, form, headless="head.weight" not in weights)
-    class_names = hints.pop("class_names", None)
+    class_names, claims = hints.pop("class_names", None), hints.pop("claims", {})
     (key,) = names["patch_embedding.projection.weight"]
     kernel = kernel_shape(key, state[key].shape, form)
     grid = hints.pop("grid_shape", None)
@@ -281,10 +293,16 @@ def read_foreign(
         report.change(key, "extended", "zeros added for the class token")
     hints |= {k: tuple(told[k]) for k in ("mean", "std") if k in told}
     config = infer_config(weights, kernel, depth, hints)
+    check_claims(config, claims)
+    if len(state[names["patch_embedding.projection.weight"][0]].shape) == 2:
+        why = f"since a patch has {config.patch_dim} numbers"
+        assumed |= dict(in_channels=why, patch_size=why)
     for name, why in assumed.items():
         if name not in told:
             value = getattr(config, name)
             report.note(name, "assumed", f"{value}: {why}")
+    if form.title == "timm" and "config" not in about and "head.weight" in weights:
+        report.note("global_pool", "assumed", "token: as timm weights mostly have")
     if "head.weight" not in weights or len(class_names or ()) != config.num_classes:
         class_names = None
     weights, names = number_head_layers(weights), number_head_layers(names)

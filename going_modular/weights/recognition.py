@@ -45,6 +45,8 @@ REFUSED = {
     r"Transformer/encoderblock/.*": "blocks stacked in one tensor (big_vision's scan)",
     r".*\.(lora_[AB]|base_layer)\..*": "adapters (LoRA): merge them into the weights",
     r".*\.(SCB|absmax|quant_state|qweight|qzeros)\b.*": "quantised weights",
+    r".*[._](weight|input)_scales?(_inv)?": "quantised weights, of 8 bits",
+    r"(conv_root|gn_root|block\d+/unit\d+)/.*": "a ResNet before its patches (hybrid)",
 }  # fmt: skip
 
 
@@ -59,12 +61,18 @@ def as_tensor(value) -> Tensor | None:
         InputError: It is sparse, quantised, complex, or larger than its memory.
     """
     if isinstance(value, np.ndarray):
+        value = value.astype(value.dtype.newbyteorder("="), copy=False)
         if value.dtype == "V2":  # how NumPy stores bfloat16
             value = torch.from_numpy(value.view(np.int16)).view(torch.bfloat16)
         elif value.dtype.kind in "fiuc":
             value = torch.from_numpy(value)
     if not isinstance(value, Tensor):
         return None
+    if hasattr(value, "full_tensor"):
+        raise InputError(
+            "is one process's part of a tensor (DTensor): gather the whole state "
+            "before it is saved"
+        )
     value = value.detach()
     if value.layout != torch.strided or value.is_quantized or value.is_meta:
         raise InputError("is sparse, quantised or without numbers")
@@ -84,7 +92,7 @@ def refuse_other_designs(keys: Collection[str]) -> None:
 
 # What a single linear layer may be called that is a head.
 HEAD = re.compile(
-    r"(heads?|classifier|fc|linear)([./].*)?[./](weight|bias|kernel|scale)"
+    r"(heads?|classifier|fc|linear)([./].*)?[./](weight|bias|kernel|scale|running_mean|running_var)"
 )
 
 
@@ -98,18 +106,22 @@ def leave_out_extras(
     core |= {name.split(".")[0] + "." for name in core if "." in name}
     reasons = {}
     for key, value in state.items():
+        if key in expected and value is None:
+            raise InputError(f"{key} is no tensor: save it as one, and then give that")
         if value is None:
             reasons[key] = "no numbers"
         elif key in expected:
             continue
         elif reason := find_reason(key, LEFT_OUT):
             reasons[key] = reason
-        elif not value.dim():
+        elif not value.dim() and not (
+            value.is_floating_point() and key.startswith(tuple(core))
+        ):
             reasons[key] = "a number alone"
         elif headless and HEAD.fullmatch(key):
             continue  # `name_head` looks at it
         elif not key.startswith(tuple(core)) and not re.search(
-            "norm|embed|token|pos|ln_", key.rpartition(".")[0] or key
+            "norm|embed|token|pos|ln_|prompt", key.rpartition(".")[0] or key
         ):
             reasons[key] = "no part of the paper's model"
     for key in reasons:
@@ -152,9 +164,15 @@ def name_head(
         for key, value in state.items()
         if HEAD.fullmatch(key) and value is not None and value.dim()
     }
+    matrices = [key for key, value in tensors.items() if value.dim() == 2]
+    width = state[norm_of(form)].numel() if norm_of(form) in state else 0
+    if len(matrices) == 1 and state[matrices[0]].shape[1] == 2 * width > 0:
+        for key in tensors:
+            del state[key]
+        why = "a head on the class token and the mean of the patches, as DINOv2's"
+        return dict.fromkeys(tensors, why), {}
     if not tensors or set(tensors) <= names:
         return {}, {}
-    matrices = [key for key, value in tensors.items() if value.dim() == 2]
     stems = {re.split(r"[./]\w+$", key)[0] for key in tensors}
     if len(matrices) != 1 or len(stems) != 1:
         for key in tensors:
@@ -167,6 +185,11 @@ def name_head(
         state[name] = state.pop(key)
         renamed[key] = name
     return {}, renamed
+
+
+def norm_of(form: Format) -> str:
+    """The name that a format has for the weight of the last LayerNorm."""
+    return form.names["layer_norm.*"].replace("*", "scale" if form.flax else "weight")
 
 
 def heads_of(form: Format) -> set[str]:

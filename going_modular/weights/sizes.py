@@ -16,6 +16,7 @@ from going_modular.weights.files import first_line
 from going_modular.weights.formats import FORMATS, IMAGENET, Format
 
 __all__ = [
+    "check_claims",
     "check_shapes",
     "expected_shapes",
     "grid_of",
@@ -30,6 +31,8 @@ GELUS = {
     "gelu": "erf",
     "gelu_erf": "erf",
     "gelu_tanh": "tanh",
+    "gelu_python": "erf",
+    "gelu_python_tanh": "tanh",
     "gelu_fast": "tanh",
     "gelu_new": "tanh",
     "gelu_pytorch_tanh": "tanh",
@@ -49,7 +52,7 @@ def read_hints(about: dict, form: Format, headless: bool) -> tuple[dict, dict]:
         only assumed, why.
     """
     hints = dict(form.numerics)
-    if form is FORMATS["timm"] and headless:  # DINO's and DINOv2's backbones
+    if form.title == "timm" and headless:  # DINO's and DINOv2's backbones
         hints |= IMAGENET
     why = f"as {form.title} weights {'without a head ' * headless}mostly have"
     assumed = dict.fromkeys(form.numerics, why)
@@ -57,14 +60,16 @@ def read_hints(about: dict, form: Format, headless: bool) -> tuple[dict, dict]:
     told = {}
     try:
         told |= read_timm(config) if is_timms(config) else read_transformers(config)
-        for name in ("mean", "std"):
-            if pixels.get(f"image_{name}"):
-                told[name] = tuple(map(float, pixels[f"image_{name}"]))
-        if pixels.get("do_normalize") is False:
-            told |= dict(mean=(0.0,), std=(1.0,))
+        told |= read_pixels(pixels, told)
+    except InputError:
+        raise
+    except KeyError as error:
+        raise InputError(
+            f"config.json beside the weights lacks {error}: complete it, or give the "
+            "weights alone"
+        ) from None
     except (
         AttributeError,
-        KeyError,
         TypeError,
         ValueError,
         ZeroDivisionError,
@@ -78,6 +83,24 @@ def read_hints(about: dict, form: Format, headless: bool) -> tuple[dict, dict]:
     told |= about.get("fields", {})
     assumed = {name: why for name, why in assumed.items() if name not in told}
     return hints | told, assumed
+
+
+def read_pixels(pixels: dict, told: dict) -> dict:
+    """What `preprocessor_config.json` says of how pixels of 0 to 1 are normalised."""
+    if pixels.get("do_normalize") is False:
+        return dict(mean=(0.0,), std=(1.0,))
+    found = {}
+    factor = 255 * float(pixels.get("rescale_factor", 1 / 255))
+    if pixels.get("do_rescale") is False:
+        factor = 255.0
+    for name in ("mean", "std"):
+        values = pixels.get(f"image_{name}") or told.get(name)
+        if values is not None and not isinstance(values, str):
+            values = values if isinstance(values, list | tuple) else [values]
+            found[name] = tuple(float(value) / factor for value in values)
+        elif values is not None:
+            raise ValueError(f"image_{name} {values!r}")
+    return found
 
 
 def is_timms(config: dict) -> bool:
@@ -94,6 +117,11 @@ def read_timm(config: dict) -> dict:
             "patches, the paper's model from its class token"
         )
     hints = {k: tuple(map(float, trained[k])) for k in ("mean", "std") if k in trained}
+    hints["claims"] = dict(
+        embedding_dim=built.get("embed_dim", config.get("num_features")),
+        depth=built.get("depth"),
+        patch_size=built.get("patch_size"),
+    )
     if "act_layer" in built:
         hints["gelu"] = read_gelu("act_layer", built["act_layer"])
     if "layer_norm_eps" in config:  # this project's own word
@@ -115,6 +143,18 @@ def read_gelu(key: str, name: str) -> str:
     return GELUS[name]
 
 
+def check_claims(config: ViTConfig, claims: Mapping[str, object]) -> None:
+    """Refuse a `config.json` of another model than the weights'."""
+    for name, said in claims.items():
+        found = getattr(config, name)
+        if isinstance(said, int) and said != found:
+            raise InputError(
+                f"config.json beside the weights says {name} {said}, and they have "
+                f"{found}: it is of another model; give the weights alone, or with "
+                "their own"
+            )
+
+
 def whole_number(name: str, value) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**16:
         raise ValueError(f"{name} {value!r}")
@@ -125,15 +165,32 @@ def read_transformers(config: dict) -> dict:
     """The same from the `config.json` of transformers."""
     if not config:
         return {}
+    inner = config.get("encoder") or config.get("vision_config")
+    if isinstance(inner, dict) and "num_attention_heads" not in config:
+        config = inner  # of a model of several parts
+    if config.get("problem_type") == "multi_label_classification":
+        raise InputError(
+            "config.json says multi_label_classification: these weights give each "
+            "class a probability of its own, ours one class to a photo"
+        )
     gelu = read_gelu("hidden_act", config.get("hidden_act", "gelu"))
     labels = config.get("id2label") or {}
     heads = whole_number("num_attention_heads", config["num_attention_heads"])
+    patch = config["patch_size"]
+    if isinstance(patch, list) and len(set(patch)) == 1:
+        patch = patch[0]
+    claims = dict(
+        embedding_dim=config.get("hidden_size"),
+        depth=config.get("num_hidden_layers"),
+        patch_size=patch,
+    )
     return dict(
         gelu=gelu,
         layer_norm_eps=float(config["layer_norm_eps"]),
         num_heads=heads,
-        grid_shape=grid_of(config["image_size"], config["patch_size"]),
+        grid_shape=grid_of(config["image_size"], patch),
         class_names=tuple(str(labels[key]) for key in sorted(labels, key=int)),
+        claims=claims,
     )
 
 
@@ -187,7 +244,7 @@ def infer_grid(
     if len(shape) != 3:
         raise InputError(f"{key}: shape {tuple(shape)}, where (1, T, D) is needed")
     slots = (1,)
-    if form is FORMATS["timm"]:
+    if form.title == "timm":
         slots = (1, 0)  # none with `no_embed_class`
     elif form is FORMATS["big_vision"]:
         slots = (0,)
