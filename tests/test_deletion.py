@@ -14,6 +14,7 @@ from going_modular.inspection.deletion import (
     probability_without,
 )
 from going_modular.teaching.toy import toy_config
+from going_modular.variants.registers import ViTWithRegisters
 from going_modular.vit import ViT
 
 CONFIGS = [toy_config(depth=2), toy_config(image_size=(24, 40), depth=2)]
@@ -37,6 +38,7 @@ def x(model) -> Tensor:
 
 
 CLASSES = torch.tensor([3, 8])
+GENERATOR = torch.Generator().manual_seed(0)
 
 
 def probabilities(logits: Tensor, classes: Tensor = CLASSES) -> list[float]:
@@ -45,6 +47,25 @@ def probabilities(logits: Tensor, classes: Tensor = CLASSES) -> list[float]:
 
 
 # One removal.
+
+
+@torch.no_grad()
+def test_registers_stay_when_tokens_are_left_out():
+    model = ViTWithRegisters(toy_config(depth=2), num_registers=3).eval()
+    for parameter in model.parameters():
+        parameter += 0.1 * torch.randn(parameter.shape, generator=GENERATOR)
+    x, removed = images_for(model.config), torch.tensor([[0, 3], [2, 1]])
+    z0, logits = model.patch_embedding(x), []
+    T = z0.shape[1]
+    for image in range(2):
+        gone = [4 + n for n in removed[image].tolist()]
+        z = z0[image, [n for n in range(T) if n not in gone]][None]
+        for block in model.encoder.blocks:
+            z = block(z)
+        logits.append(model.head(model.layer_norm(z[:, 0])))
+    expected = probabilities(torch.cat(logits))
+    found = probability_without(model, x, removed, CLASSES)
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("fill", FILLS)

@@ -382,3 +382,204 @@ def test_other_designs_are_refused_by_name(kind, tmp_path):
     state = {name: torch.ones(shape) for name, shape in REFUSED[kind].items()}
     with pytest.raises(InputError, match=NAMED[kind]):
         read_pretrained(save(tmp_path / "w.pth", state))
+
+
+# What a loader must not let pass
+
+
+def identity(width: int) -> dict[str, Tensor]:
+    return {"weight": torch.eye(width) + 0.1, "bias": torch.ones(width)}
+
+
+BETWEEN = {
+    "a LayerNorm": {"norm.weight": (44,), "norm.bias": (44,)},
+    "a BatchNorm": {"bottleneck.weight": (44,), "bottleneck.running_var": (44,)},
+    "a linear layer": {"proj.weight": (44, 44), "proj.bias": (44,)},
+    "an embedding of the user's": {"neck.0.weight": (44, 44)},
+}
+
+
+@pytest.mark.parametrize("kind", BETWEEN)
+def test_a_head_that_another_layer_may_come_before_is_left_out(kind, peer, tmp_path):
+    state = prefixed("backbone.", without_head(peer.state_dict()))
+    state |= {name: torch.ones(shape) for name, shape in BETWEEN[kind].items()}
+    for what in ("weight", "bias"):
+        state[f"classifier.{what}"] = peer.state_dict()[f"head.{what}"]
+    path = save(tmp_path / "w.pth", state)
+    assert not check(path, peer).head.weight.any()
+    said = read_pretrained(path, **HEADS).report.summary()
+    assert "classifier (2 tensors) left out: a head that" in said
+
+
+def test_timms_old_head_with_a_tanh_layer_is_whole(peer, tmp_path):
+    layer = identity(44)
+    state = peer.state_dict() | {f"pre_logits.fc.{k}": v for k, v in layer.items()}
+    model = from_pretrained(save(tmp_path / "w.pth", state), 4, quiet=True).eval()
+    with torch.no_grad():
+        y = peer.forward_head(peer.forward_features(X), pre_logits=True)
+        y = torch.tanh(y @ layer["weight"].T + layer["bias"])
+        torch.testing.assert_close(model(X), peer.head(y), atol=1e-5, rtol=0)
+
+
+CHANGES = {
+    "8-bit scales": {"blocks.0.attn.qkv.weight_scale": torch.tensor(0.3)},
+    "ReZero": {"blocks.1.alpha": torch.tensor(0.1)},
+    "a learned temperature": {"blocks.0.attn.scale": torch.tensor(2.0)},
+    "prompts": {"prompts": torch.ones(1, 10, 44)},
+    "a prompt for each block": {"blocks.0.prompt_embeddings": torch.ones(1, 3, 44)},
+    "a hybrid": {"block1/unit1/conv1/kernel": torch.ones(1, 1, 8, 8)},
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_what_would_change_the_numbers_is_refused(kind, peer, tmp_path):
+    path = save(tmp_path / "w.pth", peer.state_dict() | CHANGES[kind])
+    (name,) = CHANGES[kind]
+    with pytest.raises(InputError, match=name):
+        read_pretrained(path, **HEADS)
+
+
+def test_raw_takes_the_student_and_optimal_is_no_optimiser(peer, tmp_path):
+    right = without_head(peer.state_dict())
+    wrong = other_weights(right)
+    held = {"student": right, "teacher": prefixed("module.", wrong)}
+    check(save(tmp_path / "a.pth", held), peer, raw=True)
+    held = {"optimal_model": right, "last_model": wrong, "optimizer": wrong}
+    check(save(tmp_path / "b.pth", held), peer)
+
+
+@pytest.mark.parametrize("order", [">f4", "<f4", ">f8"])
+def test_arrays_of_any_byte_order_are_read(order, peer, tmp_path):
+    arrays = {k: v.numpy().astype(order) for k, v in peer.state_dict().items()}
+    check(arrays, peer)
+    np.savez(tmp_path / "w.npz", **arrays)
+    check(tmp_path / "w.npz", peer)
+
+
+OTHER_SIZES = {"hidden_size": 128, "num_hidden_layers": 1, "patch_size": 16}
+
+
+@pytest.mark.parametrize("name", OTHER_SIZES)
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_config_of_another_model_is_refused(name, alone, peer, tmp_path):
+    save_file(peer.state_dict(), tmp_path / "model.safetensors")
+    about = dict(hidden_size=44, num_hidden_layers=3, patch_size=8, image_size=40)
+    about |= dict(num_attention_heads=4, layer_norm_eps=1e-6, model_type="vit")
+    path = tmp_path / "model.safetensors" if alone else tmp_path
+    for wrong in (False, True):
+        about |= {name: OTHER_SIZES[name]} if wrong else {}
+        if wrong and name == "patch_size":
+            about["image_size"] = 80
+        text = json.dumps(about)
+        (tmp_path / "config.json").write_text(text, encoding="utf-8")
+        if not wrong:
+            check_y = from_pretrained(path, quiet=True)
+            assert check_y.config.num_heads == 4
+            continue
+        with pytest.raises(InputError, match="config.json beside the weights says"):
+            read_pretrained(path)
+
+
+def test_a_config_of_no_vision_transformer_is_not_for_a_lone_file(peer, tmp_path):
+    path = save(tmp_path / "w.pth", peer.state_dict())
+    for about in ({"model_type": "bert", "hidden_size": 9}, {"architecture": "resnet"}):
+        text = json.dumps(about)
+        (tmp_path / "config.json").write_text(text, encoding="utf-8")
+        check(path, peer)
+
+
+PIXELS = [
+    ({"do_rescale": False, "image_mean": [127.5], "image_std": [51]}, 0.5, 0.2),
+    (
+        {"rescale_factor": 1 / 127.5, "image_mean": 1.0, "image_std": [1, 1, 1]},
+        0.5,
+        0.5,
+    ),
+    ({"image_mean": [0.3], "image_std": 0.4}, 0.3, 0.4),
+]
+
+
+@pytest.mark.parametrize(("about", "mean", "std"), PIXELS)
+def test_other_ranges_of_pixels_are_brought_to_ours(about, mean, std, peer, tmp_path):
+    save_file(peer.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "preprocessor_config.json").write_text(
+        json.dumps(about), encoding="utf-8"
+    )
+    config = read_pretrained(tmp_path, **HEADS).config
+    assert config.mean == pytest.approx([mean] * len(config.mean))
+    assert config.std == pytest.approx([std] * len(config.std))
+
+
+def test_weights_for_several_labels_are_refused(peer, tmp_path):
+    save_file(peer.state_dict(), tmp_path / "model.safetensors")
+    about = dict(patch_size=8, image_size=40, num_attention_heads=4)
+    about |= dict(layer_norm_eps=1e-6, problem_type="multi_label_classification")
+    (tmp_path / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(InputError, match="multi_label_classification"):
+        read_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("source", [None, [], nn.Linear(2, 2), 7, b"w.pth"])
+def test_what_is_no_source_of_weights_is_refused(source):
+    with pytest.raises(InputError, match="weights are a file, a folder, a name or"):
+        from_pretrained(source)
+
+
+def test_moco_v3s_head_of_several_layers_is_left_out(peer, tmp_path):
+    state = without_head(peer.state_dict())
+    head = {"0.weight": (16, 44), "1.weight": (16,), "1.running_mean": (16,)}
+    head |= {"3.weight": (8, 16), "4.running_var": (8,)}
+    state |= {f"head.{name}": torch.ones(shape) for name, shape in head.items()}
+    state["head.4.num_batches_tracked"] = torch.tensor(3)
+    check(save(tmp_path / "w.pth", state), peer)
+
+
+def test_dinov2s_head_on_two_vectors_is_left_out(peer, tmp_path):
+    state = without_head(peer.state_dict())
+    state |= {"head.weight": torch.ones(5, 88), "head.bias": torch.ones(5)}
+    path = save(tmp_path / "w.pth", state)
+    check(path, peer)
+    said = read_pretrained(path, **HEADS).report.summary()
+    assert "the mean of the patches" in said
+
+
+def test_other_kinds_of_files_are_named(peer, tmp_path):
+    traced = tmp_path / "traced.pt"
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), traced)
+    files = {
+        traced: "TorchScript",
+        save(tmp_path / "list.pth", [peer.state_dict()]): "holds a list",
+        tmp_path / "page.pth": "no weights of a known kind",
+        tmp_path / "part-00001-of-00003.bin": "one part of several",
+        tmp_path / "two": r"holds a.pth, b.pth: give one",
+    }
+    (tmp_path / "page.pth").write_text('{"error": 404}')
+    (tmp_path / "two").mkdir()
+    for name in ("a.pth", "b.pth", "optimizer.pt", "training_args.bin"):
+        save(tmp_path / "two" / name, peer.state_dict())
+    save(tmp_path / "part-00001-of-00003.bin", {})
+    for path, said in files.items():
+        with pytest.raises(InputError, match=said):
+            read_pretrained(path)
+    (tmp_path / "two/b.pth").unlink()
+    check(tmp_path / "two", peer)
+
+
+def test_arrays_within_a_pickle_are_asked_for_as_tensors(peer, tmp_path):
+    state = {**peer.state_dict(), "pos_embed": np.ones((1, 26, 44), np.float32)}
+    with pytest.raises(InputError, match="pos_embed is no tensor: save it as one"):
+        read_pretrained(save(tmp_path / "w.pth", state), **HEADS)
+
+
+def test_the_average_of_patches_is_no_silent_assumption(peer, tmp_path):
+    path = save(tmp_path / "w.pth", peer.state_dict())
+    assert "global_pool token" in read_pretrained(path, **HEADS).report.summary()
+
+
+def test_heads_against_the_notes_are_refused(peer, tmp_path):
+    save_file(peer.state_dict(), tmp_path / "model.safetensors")
+    about = {"architecture": "vit", "model_args": {"num_heads": 4}}
+    about |= {"pretrained_cfg": {"input_size": [3, 40, 40]}}
+    (tmp_path / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(InputError, match="the weights have 4 heads"):
+        from_pretrained(tmp_path, num_heads=2)
