@@ -11,7 +11,6 @@ network, or a picture of the class token's attention.
 import going_modular.system.early_stop  # noqa: F401
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from going_modular.command_line.flags import (
     add_weights_flags,
     one_line_parser,
     user_path,
+    user_text,
     weights_options,
 )
 from going_modular.errors import InputError
@@ -54,7 +54,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("photo", type=user_path, help="the file of one photo")
     parser.add_argument(
         "--weights",
-        type=os.path.expanduser,
+        type=user_text,
         default=BUILT_IN,
         help="a file or folder of weights of any common kind, or a name such as "
         f"vit_b_16 or timm:NAME ({BUILT_IN})",

@@ -11,7 +11,6 @@ and, after each epoch, a checkpoint from which --resume goes on.
 import going_modular.system.early_stop  # noqa: F401
 
 import argparse
-import os
 import sys
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from going_modular.command_line.flags import (
     add_run_flags,
     one_line_parser,
     run_options,
+    user_text,
 )
 from going_modular.config import VARIANTS, ViTConfig
 from going_modular.data_setup import ImageSet
@@ -56,7 +56,7 @@ NO_FLAG = ("in_channels", "num_classes", "representation_size", "mean", "std")
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = one_line_parser(__doc__)
     about = f"{', '.join(SOURCES)}, or a folder (built-in)"
-    parser.add_argument("--data", type=os.path.expanduser, help=about)
+    parser.add_argument("--data", type=user_text, help=about)
     add_run_flags(parser, smoke="a try-out on the digits, in under a minute")
     training = (
         "training (the default in brackets; the images may have one of their own)"

@@ -11,7 +11,6 @@ Without flags it takes the weights that come with this project, trained on cloth
 import going_modular.system.early_stop  # noqa: F401
 
 import argparse
-import os
 import sys
 
 from going_modular.command_line.ending import run_training
@@ -21,6 +20,7 @@ from going_modular.command_line.flags import (
     add_weights_flags,
     one_line_parser,
     run_options,
+    user_text,
     weights_options,
 )
 from going_modular.data_setup import ImageSet
@@ -61,10 +61,10 @@ SMOKE = dict(epochs=2, shots=5)
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = one_line_parser(__doc__)
     about = f"{', '.join(SOURCES)}, or a folder (digits)"
-    parser.add_argument("--data", type=os.path.expanduser, help=about)
+    parser.add_argument("--data", type=user_text, help=about)
     parser.add_argument(
         "--weights",
-        type=os.path.expanduser,
+        type=user_text,
         help=f"{BUILT_IN}, a file, a folder, or a name: vit_b_16 of torchvision, "
         "timm:NAME, transformers:NAME, official:FILE",
     )

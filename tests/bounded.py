@@ -90,6 +90,7 @@ def call(script: str, *arguments, folder: Path) -> tuple[int, str, str]:
             limit = virtual_memory() + GIGABYTE
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             signal.alarm(60)
+            sys.argv = [SCRIPTS[script].__file__]  # parsers take their name from it
             status = SCRIPTS[script].main([str(a) for a in arguments])
             sys.stdout.flush()
         except SystemExit as stop:

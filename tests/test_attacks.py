@@ -487,6 +487,39 @@ def test_a_run_overwrites_none_of_the_users_files(name, folder):
     refused("train", *flags, folder=folder, says=f"already has {name}")
 
 
+EMPTY = [
+    ("train", "--output"),
+    ("train", "--data"),
+    ("train", "--cache"),
+    ("transfer", "--weights"),
+    ("predict", "--json"),
+    ("explain", "--png"),
+]
+
+
+@pytest.mark.parametrize(("script", "flag"), EMPTY)
+def test_an_empty_path_is_no_path_to_here(script, flag, folder):
+    photo(folder / "a.png")
+    arguments = {"predict": ["a.png"], "explain": ["a.png"]}.get(script, [])
+    line = refused(script, *arguments, flag, "", folder=folder)
+    assert "it is empty" in line
+    refused("predict", "", folder=folder)
+
+
+@pytest.mark.parametrize("script", ["train", "transfer"])
+def test_a_name_of_300_letters_is_refused(script, folder):
+    output = "x" * 300
+    flags = ["--data", "digits", "--epochs", 1, "--output", output]
+    refused(script, *flags, folder=folder, says="the name is too long")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "much"])
+def test_the_memory_of_photos_has_a_range(value, folder):
+    photo(folder / "a.png")
+    flags = ["--photo-memory", value]
+    refused("predict", "a.png", *flags, folder=folder, says="positive number of giga")
+
+
 # Checkpoints
 
 

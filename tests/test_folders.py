@@ -1,5 +1,6 @@
 """Folders of photos as people have them: splits, classes, and what is no photo."""
 
+import os
 import re
 import shutil
 
@@ -190,3 +191,81 @@ def test_the_report_refuses_what_is_no_such_folder(what, tmp_path, capsys):
     assert folder_report.main([str(tmp_path / what)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert what in line
+
+
+# What a fresh tester found
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("01_train", "02_val", "03_test"), ("train2019", "val2020", "test2021")],
+)
+def test_numbers_in_names_part_no_splits(names, tmp_path):
+    for count, name in enumerate(names, 1):
+        fill(tmp_path / name, count, shade=count)
+    assert list(look_at(tmp_path).photos) == ["train", "val", "test"]
+
+
+@pytest.mark.parametrize("stray", ["README", "photo.png", "make_split.py"])
+def test_a_stray_file_makes_no_class_of_a_split(stray, tmp_path):
+    for name in ("train", "test"):
+        fill(tmp_path / name, 2)
+        shutil.copy(tmp_path / name / "cat/0.png", tmp_path / name / stray)
+    layout = look_at(tmp_path)
+    assert list(layout.photos) == ["train", "test"]
+    assert layout.class_names == KINDS
+    assert tmp_path / "train" / stray in layout.aside
+
+
+def test_splits_without_class_folders_are_refused(tmp_path):
+    fill(tmp_path, 3, ("train", "test"))
+    with pytest.raises(InputError, match="no folder in them for each class"):
+        look_at(tmp_path)
+
+
+def test_a_link_to_a_folder_above_is_put_aside(tmp_path):
+    fill(tmp_path, 3)
+    (tmp_path / "cat/loop").symlink_to(tmp_path)
+    layout = look_at(tmp_path)
+    assert len(layout.photos["all"]) == 6
+    assert layout.aside[tmp_path / "cat/loop"] == "a link to a folder above"
+
+
+def test_pipes_and_thumbnails_of_servers_are_no_photos(tmp_path):
+    fill(tmp_path, 3)
+    os.mkfifo(tmp_path / "cat/pipe.png")
+    fill(tmp_path / "cat", 1, ("@eaDir", "__MACOSX"))
+    layout = look_at(tmp_path)
+    assert len(layout.photos["all"]) == 6
+    assert "a pipe" in layout.aside[tmp_path / "cat/pipe.png"]
+
+
+def test_what_is_left_out_is_named_with_its_reason(tmp_path, capsys):
+    fill(tmp_path, 3)
+    (tmp_path / "cat/page.jpg").write_text("<html>")
+    load_splits(tmp_path, image_size=8, skip_bad=True)
+    said = capsys.readouterr().out
+    assert "left out 1 of 7 files" in said
+    assert "page.jpg (a web page and no photo)" in said
+
+
+def test_a_dead_link_is_left_out_from_the_cache_too(tmp_path):
+    fill(tmp_path / "set", 4)
+    (tmp_path / "set/cat/lost.png").symlink_to("nowhere")
+    for _ in range(2):
+        sets = load_splits(
+            tmp_path / "set", image_size=8, skip_bad=True, cache=tmp_path / "cache"
+        )
+        assert sum(map(len, sets.values())) == 8
+    with pytest.raises(InputError, match="lost.png is no readable image"):
+        load_splits(tmp_path / "set", image_size=8, cache=tmp_path / "cache")
+
+
+def test_the_report_reads_large_photos_and_draws_png_alone(tmp_path, capsys):
+    fill(tmp_path, 2)
+    Image.new("L", (14000, 13000)).save(tmp_path / "cat/large.png")
+    assert folder_report.main([str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "cannot be opened" not in said.out and said.err == ""
+    assert folder_report.main([str(tmp_path), "--png", "sheet.xyz"]) == 2
+    assert "must end in .png" in capsys.readouterr().err

@@ -183,6 +183,33 @@ def test_large_photos_are_made_smaller_in_strips_and_look_the_same(tmp_path):
     assert (image.float() - expected).abs().max() < 3
 
 
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7])
+def test_a_damaged_png_is_never_taken_for_a_whole_one(place, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[int(place * len(content))] ^= 4
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(Exception, match="."), Image.open(tmp_path / "a.png") as photo:
+        photo.load()
+    with pytest.raises((OSError, SyntaxError, InputError)):
+        read(tmp_path / "a.png")
+    with pytest.raises((OSError, SyntaxError, InputError)):
+        read_upright(tmp_path / "a.png", SIDE)
+
+
+def test_greys_of_16_bits_may_have_a_transparent_one(tmp_path):
+    greys = np.zeros((SIDE, SIDE), np.uint16)
+    greys[8:24, 8:24] = 40000
+    picture = Image.fromarray(greys)
+    picture.save(tmp_path / "a.png", transparency=0)
+    with Image.open(tmp_path / "a.png") as saved:
+        if "transparency" not in saved.info:
+            pytest.skip("this Pillow writes none")
+    image, _ = read(tmp_path / "a.png")
+    assert image[:, 0, 0].tolist() == [255, 255, 255]
+
+
 # Memory
 
 

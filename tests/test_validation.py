@@ -116,3 +116,9 @@ def test_patience_looks_at_the_validation_photos(folder, tmp_path, capsys):
     best = results["val_acc"].idxmax()
     assert len(results) == best + 1 + 3 < 30
     assert "no better val accuracy for 3 epochs" in capsys.readouterr().out
+
+
+def test_history_holds_the_same_table_as_the_results(folder, tmp_path):
+    results = run(folder, tmp_path / "run", "--epochs", "3", "--augment", "none")
+    history = pd.read_csv(tmp_path / "run/history.csv").drop(columns="epoch")
+    pd.testing.assert_frame_equal(history, results, check_column_type=False)

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import matplotlib
 from PIL import Image
@@ -20,10 +21,10 @@ from going_modular.training.fast_path import compilers_reason, is_compilers
 from going_modular.training.run_folder import has_checkpoint, holds_finished_run
 from going_modular.utils import is_out_of_memory
 
-__all__ = ["run_script", "run_training"]
+__all__ = ["flush", "prepare_script", "run_script", "run_training"]
 
 
-def prepare() -> None:
+def prepare_script() -> None:
     """Set up what all scripts share."""
     matplotlib.use("Agg")  # files only, no window
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit its encoding
@@ -49,10 +50,10 @@ def run_script(
     Returns:
         The exit status: 0, 2 for unusable input, 130 after Ctrl-C.
     """
-    prepare()
+    prepare_script()
     try:
         run(args)
-        sys.stdout.flush()
+        flush()
     except BrokenPipeError:
         leave_output()
     except (InputError, OSError) as error:
@@ -70,6 +71,12 @@ def run_script(
         print(f"\n{name}: stopped; nothing is written", file=sys.stderr)
         return 130
     return 0
+
+
+def flush() -> None:
+    """Send what was printed on its way, unless there is no standard output at all."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def leave_output() -> None:
@@ -93,9 +100,11 @@ def run_training(
     Returns:
         The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    prepare()
+    prepare_script()
 
     def kept(what: str) -> str:
+        if isinstance(args.output, Path) and not os.path.exists(args.output):
+            return "nothing was saved yet"
         if args.output is not None and holds_finished_run(args.output):
             return f"the run in {printable(args.output)} is finished"
         if args.output is None or not has_checkpoint(args.output):
@@ -105,7 +114,7 @@ def run_training(
     try:
         with start_processes(args.device, args.shard) as processes:
             run(args, processes)
-            sys.stdout.flush()
+            flush()
     except BrokenPipeError:
         what = kept("what the last checkpoint holds")
         leave_output()

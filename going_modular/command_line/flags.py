@@ -24,6 +24,7 @@ __all__ = [
     "one_line_parser",
     "run_options",
     "user_path",
+    "user_text",
     "weights_options",
 ]
 
@@ -94,7 +95,18 @@ def suggestion(parser: argparse.ArgumentParser, message: str) -> str:
 
 def user_path(text: str) -> Path:
     """A path as typed, with the home folder for a ~ that the shell has left."""
-    return Path(os.path.expanduser(text))
+    return Path(user_text(text))
+
+
+def user_text(text: str) -> str:
+    """The same as a text, for what may be a name, too.
+
+    Raises:
+        ArgumentTypeError: It is empty, as of a shell's variable that is not set.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: give a name or a path")
+    return os.path.expanduser(text)
 
 
 def add_weights_flags(parser: argparse.ArgumentParser, image_size: bool = True) -> None:
@@ -133,7 +145,12 @@ def add_photo_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag for how much memory decoding may take."""
 
     def gigabytes(text: str) -> float:
-        MEMORY.most = 1e9 * positive("--photo-memory", float(text))
+        try:
+            MEMORY.most = 1e9 * positive("--photo-memory", float(text))
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"must be a positive number of gigabytes, not {text!r}"
+            ) from None
         return MEMORY.most
 
     parser.add_argument(

@@ -3,9 +3,7 @@
 It is called as `python -m going_modular.datasets.folders FOLDER`.
 """
 
-import argparse
 import hashlib
-import os
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -13,7 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from going_modular.datasets.folders import say
+from going_modular.command_line.ending import flush, prepare_script
+from going_modular.command_line.flags import one_line_parser, user_path
+from going_modular.datasets.folders import MANY, say
 from going_modular.datasets.layout import Layout, look_at
 from going_modular.datasets.photos import open_photo, read_photo, why_unreadable
 from going_modular.errors import InputError
@@ -23,24 +23,25 @@ from going_modular.system.text import printable
 
 __all__ = ["main"]
 
-MANY = 20  # lines of a list
 SHEET = (6, 8)  # classes, and photos of each, in the picture
 SIDE = 64  # pixels of a photo there
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m going_modular.datasets.folders",
-        description="Show what a folder of photos is taken for.",
-    )
-    parser.add_argument("folder", type=lambda text: Path(os.path.expanduser(text)))
-    parser.add_argument("--png", type=Path, help="draw some photos of each class")
+    prepare_script()
+    parser = one_line_parser("Show what a folder of photos is taken for.")
+    parser.prog = "python -m going_modular.datasets.folders"
+    parser.add_argument("folder", type=user_path)
+    parser.add_argument("--png", type=user_path, help="draw some photos of each class")
     parser.add_argument("--overwrite", action="store_true", help="replace the picture")
     args = parser.parse_args(argv)
     try:
         if args.png is not None:
+            if args.png.suffix.lower() != ".png":
+                raise InputError(f"--png must end in .png: {str(args.png)!r}")
             check_file("--png", args.png, set(), args.overwrite)
         report(args.folder, args.png)
+        flush()
     except (InputError, OSError) as error:
         print(f"{parser.prog}: {printable(error)}", file=sys.stderr)
         return 2

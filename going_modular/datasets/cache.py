@@ -74,9 +74,12 @@ def fingerprint(paths: Sequence[Path], image_size: int) -> str:
     """A name that changes with any file's place, size or time of change."""
     digest = hashlib.sha256(str(image_size).encode())
     for path in paths:
-        about = path.stat()
         place = os.path.abspath(path)  # resolve() looks at every folder of every file
-        line = f"\n{place}\t{about.st_size}\t{about.st_mtime_ns}"
+        try:
+            about = path.stat()
+            line = f"\n{place}\t{about.st_size}\t{about.st_mtime_ns}"
+        except OSError:  # such as a link that leads nowhere: told when it is read
+            line = f"\n{place}\tnot there"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 

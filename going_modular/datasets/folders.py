@@ -23,9 +23,11 @@ from going_modular.datasets.decoding import check_memory, decode_into
 from going_modular.datasets.layout import Layout, look_at
 from going_modular.datasets.photos import read_photo
 from going_modular.errors import InputError
-from going_modular.system.text import printable
+from going_modular.system.text import as_text, printable
 
 __all__ = ["load_folder", "load_splits", "split"]
+
+MANY = 20  # lines of a list
 
 
 def load_folder(folder: str | Path, image_size: int = 224, **options) -> tuple:
@@ -112,7 +114,7 @@ def read_split(
     Returns:
         One set, or two: views of one array, in which their photos follow each other.
     """
-    names, count = layout.class_names, len(photos)
+    names, count, left_out = layout.class_names, len(photos), {}
     given = {label for _, label in photos}
     while True:
         labels = torch.tensor([label for _, label in photos])
@@ -131,12 +133,16 @@ def read_split(
                 f"{count} files): remove such files, or add --skip-bad to go on "
                 "without them"
             )
+        left_out |= unreadable
         photos = [photo for photo in photos if photo[0] not in unreadable]
         for label in given - {label for _, label in photos}:
             raise InputError(f"class {names[label]!r} holds no readable image")
-    if len(photos) < count:
-        left_out = count - len(photos)
-        print(f"  left out {left_out} of {count} files, no readable images")
+    if left_out:
+        print(f"  left out {len(left_out)} of {count} files, no readable images:")
+        for path, why in sorted(left_out.items())[:MANY]:
+            print(printable(f"    {as_text(path)} ({why})"))
+        if len(left_out) > MANY:
+            print(f"    ... and {len(left_out) - MANY} more")
     pieces = images.split([len(part) for part in parts])
     return tuple(
         ImageSet(piece, labels[part], names)

@@ -20,6 +20,7 @@ SPLITS = {
     "val": {"val", "valid", "validate", "validation", "dev", "valset"},
     "test": {"test", "testing", "testset", "tst", "eval", "evaluation"},
 }
+IGNORED = ("__MACOSX", "@eaDir")  # folders that archives and servers leave
 # Files that stand beside photos, and are none.
 NO_PHOTOS = set(
     ".txt .csv .tsv .xml .json .jsonl .yaml .yml .md .html .htm .db .ini .mat .npy "
@@ -92,26 +93,29 @@ def look_at(folder: str | Path) -> Layout:
     return layout
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones and what archives leave."""
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted."""
     try:
-        inside = sorted(folder.iterdir())
+        return sorted(folder.iterdir())
     except OSError as error:
         raise InputError(
             f"cannot read {folder} ({error.strerror}): mend that, or remove it"
         ) from None
-    ignored = ("__MACOSX", "@eaDir")
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones and what programs leave."""
     return [
         path
-        for path in inside
-        if path.is_dir() and path.name not in ignored and not path.name.startswith(".")
+        for path in entries(folder)
+        if path.is_dir() and path.name not in IGNORED and not path.name.startswith(".")
     ]
 
 
 def descend(folder: Path, layout: Layout) -> Path:
     """Go into a folder that is alone, as archives pack them, until there are more."""
     while len(inside := subfolders(folder)) == 1 and len(subfolders(inside[0])) > 1:
-        if any(path.is_file() for path in folder.iterdir() if is_photo(path)):
+        if any(path.is_file() for path in entries(folder) if is_photo(path)):
             break
         layout.notes.append(f"{folder} holds {inside[0].name}/ alone, which is taken")
         folder = inside[0]
@@ -130,7 +134,8 @@ def split_of(name: str) -> tuple[str, str] | None:
     if len(kinds) != 1:
         return None
     kind, place = kinds[0]
-    return kind, " ".join(words[:place] + words[place + 1 :])
+    rest = words[:place] + words[place + 1 :]
+    return kind, " ".join(word for word in rest if not word.isdecimal())
 
 
 def split_case(name: str) -> str:
@@ -147,7 +152,7 @@ def find_splits(folder: Path, layout: Layout) -> dict[str, Path]:
     inside = subfolders(folder)
     by_rest: dict[str, dict[str, list[Path]]] = {}
     for path in inside:
-        if (said := split_of(path.name)) and holds_folders_alone(path):
+        if (said := split_of(path.name)) and subfolders(path):
             kind, rest = said
             by_rest.setdefault(rest, {}).setdefault(kind, []).append(path)
     for kinds in by_rest.values():
@@ -167,11 +172,19 @@ def find_splits(folder: Path, layout: Layout) -> dict[str, Path]:
     if not whole:
         for kinds in by_rest.values():
             for kind, (path, *_) in kinds.items():
+                if not holds_folders_alone(path):
+                    continue  # a class, with photos of its own
                 others = " or ".join(name for name in SPLITS if name != kind)
                 raise InputError(
                     f"{path} holds folders, but beside it is no {others}: name that "
                     f"one so, or give {path} alone"
                 )
+        names = [path.name for path in inside]
+        if len(names) > 1 and all(map(split_of, names)):
+            raise InputError(
+                f"{folder} holds {', '.join(names)}, but no folder in them for each "
+                "class: put the photos of a class into one"
+            )
         return {}
     places = {kind: whole[0][kind][0] for kind in SPLITS if kind in whole[0]}
     others = [path.name for path in inside if path not in places.values()]
@@ -183,14 +196,14 @@ def find_splits(folder: Path, layout: Layout) -> dict[str, Path]:
 def holds_folders_alone(folder: Path) -> bool:
     """Whether there are folders, and no photos beside them."""
     return bool(subfolders(folder)) and not any(
-        path.is_file() and is_photo(path) for path in folder.iterdir()
+        path.is_file() and is_photo(path) for path in entries(folder)
     )
 
 
 def class_folders(folder: Path, layout: Layout) -> dict[str, Path]:
     """The class folders of a folder by name; what lies beside them is put aside."""
     classes = {}
-    for path in sorted(folder.iterdir()):
+    for path in entries(folder):
         if path.name.startswith("."):
             continue
         if path.is_symlink() and not path.exists():
@@ -198,7 +211,7 @@ def class_folders(folder: Path, layout: Layout) -> dict[str, Path]:
         elif path.is_file():
             layout.aside[path] = "beside the class folders"
     for path in subfolders(folder):
-        if not any(is_photo(file) for file in path.iterdir() if not file.is_dir()):
+        if not any(is_photo(file) for file in entries(path) if not file.is_dir()):
             if subfolders(path):
                 raise InputError(
                     f"{path} holds folders only, so it is no class: a folder of photos "
@@ -224,7 +237,7 @@ def list_photos(split: str, folder: Path, layout: Layout) -> list[tuple[Path, in
         )
     photos = []
     for label, name in enumerate(layout.class_names):
-        files = files_in(found[name]) if name in found else []
+        files = files_in(found[name], layout.aside) if name in found else []
         of_class = []
         for path in files:
             if is_photo(path):
@@ -247,19 +260,23 @@ def is_photo(path: Path) -> bool:
     return not hidden and path.suffix.lower() not in NO_PHOTOS
 
 
-def files_in(folder: Path) -> list[Path]:
+def files_in(folder: Path, aside: dict[Path, str] | None = None) -> list[Path]:
     """The files in a folder and below, sorted, without what is hidden.
 
-    Links to folders are followed, each folder once. Links that lead nowhere count: they
-    stand for files that are missing.
+    Links to folders are followed, each folder once, but none to a folder above. Links
+    that lead nowhere count: they stand for files that are missing.
+
+    Args:
+        folder: Where to look.
+        aside: Is told what was not taken, and why.
 
     Raises:
         InputError: A folder cannot be read, whose photos would be missing.
     """
-    return sorted(walk(folder))
+    return sorted(walk(folder, {} if aside is None else aside))
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, aside: dict[Path, str]) -> Iterator[Path]:
     def refuse(error: OSError):
         raise InputError(
             f"cannot read {error.filename} ({error.strerror}): mend that, or remove it"
@@ -272,8 +289,22 @@ def walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            path = Path(place, name)
+            if path.is_symlink() and Path(real).is_relative_to(path.resolve()):
+                aside[path] = "a link to a folder above"
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in IGNORED
+            and Path(place, name) not in aside
+        )
         for name in names:
             path = Path(place, name)
-            if not name.startswith(".") and (path.is_file() or path.is_symlink()):
+            if name.startswith("."):
+                continue
+            if path.is_file() or path.is_symlink():
                 yield path
+            else:
+                aside[path] = "a pipe or a device, no file"

@@ -169,6 +169,7 @@ def upright(photo: Image.Image, least: int, note: Callable[[str], None]) -> Imag
 
     A large one is made smaller first, to no less than four times `least`.
     """
+    photo.load()  # damaged pixels are no matter of EXIF
     try:
         orientation = photo.getexif().get(0x0112, 1)
     except Exception:  # of many kinds
@@ -206,7 +207,12 @@ def shrink(photo: Image.Image, factor: int, to_bytes) -> Image.Image:
 def to_rgb(photo: Image.Image, to_bytes=None) -> Image.Image:
     """A photo in RGB: greys brought to bytes, transparency laid over white."""
     if to_bytes is not None:
-        return Image.fromarray(to_bytes(np.asarray(photo))).convert("RGB")
+        greys = np.asarray(photo)
+        shown = to_bytes(greys)
+        clear = photo.info.get("transparency")
+        if isinstance(clear, int):
+            shown = np.where(greys == clear, np.uint8(255), shown)
+        return Image.fromarray(shown).convert("RGB")
     if not photo.has_transparency_data:
         return photo.convert("RGB")
     photo = photo.convert("RGBA")

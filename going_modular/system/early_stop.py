@@ -3,18 +3,32 @@
 The scripts import this first; torch takes two seconds.
 """
 
+import os
+import signal
 import sys
 from pathlib import Path
 
 SCRIPT = Path(sys.argv[0]).name
+pressed = False
 
 
 def say_so(kind: type, error: BaseException, trace) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        print(f"\n{SCRIPT}: stopped; nothing is written", file=sys.stderr)
+    if pressed or issubclass(kind, KeyboardInterrupt):
+        print(f"\n{SCRIPT}: stopped; nothing is written", file=sys.stderr, flush=True)
+        if not issubclass(kind, KeyboardInterrupt):  # which has that exit status itself
+            os._exit(130)
     else:
         sys.__excepthook__(kind, error, trace)
 
 
+def stop(number, frame) -> None:
+    """Remember Ctrl-C: an import may swallow its exception and fail otherwise."""
+    global pressed
+    pressed = True
+    signal.default_int_handler(number, frame)
+
+
 if SCRIPT in ("train.py", "train_transferlearning.py", "predict.py", "explain.py"):
     sys.excepthook = say_so
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)

@@ -92,6 +92,8 @@ def check_writable(folder: Path, what: str) -> None:
     Raises:
         InputError: The nearest folder that is there is none, or closed.
     """
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in folder.parts):
+        raise InputError(f"cannot write {what}: the name is too long")
     nearest = next(p for p in (folder, *folder.parents) if os.path.exists(p))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(

@@ -40,6 +40,7 @@ from going_modular.training.watchers import (
     StepLines,
     TensorBoard,
     global_step,
+    write_history,
     write_results,
 )
 from going_modular.utils import describe_machine
@@ -233,6 +234,7 @@ def write_outputs(
         return
     use_style()
     write_results(output / "results.pkl", results)
+    write_history(output / "history.csv", results)
     save_model(output / "model.safetensors", model, names)
     curves = plot_loss_curves(results)
     write_file(output / "loss_curves.png", lambda path: save_figure(curves, path))

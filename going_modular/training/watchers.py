@@ -27,6 +27,7 @@ __all__ = [
     "StepLines",
     "TensorBoard",
     "global_step",
+    "write_history",
     "write_results",
 ]
 
@@ -51,7 +52,7 @@ class EpochFiles:
     def after_epoch(self, trainer) -> None:
         results = trainer.results
         write_results(self.folder / "results.pkl", results)
-        write_file(self.folder / "history.csv", lambda path: write_csv(path, results))
+        write_history(self.folder / "history.csv", results)
         if time.monotonic() - self.drawn > CURVES_EVERY:
             use_style()
             figure = plot_loss_curves(results)
@@ -68,12 +69,18 @@ def write_results(path: Path, results: dict[str, list[float]]) -> None:
     write_file(path, lambda beside: table.to_pickle(beside.absolute()))
 
 
+def write_history(path: Path, results: dict[str, list[float]]) -> None:
+    """Write the same table as CSV, for programs and people."""
+    write_file(path, lambda beside: write_csv(beside, results))
+
+
 def write_csv(path: Path, results: dict[str, list[float]]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("epoch", *results))
-        rows = zip(*results.values(), strict=True)
-        writer.writerows((epoch, *row) for epoch, row in enumerate(rows, start=1))
+        for epoch, row in enumerate(zip(*results.values(), strict=True), start=1):
+            cells = ("" if math.isnan(value) else value for value in row)
+            writer.writerow((epoch, *cells))
 
 
 class StepLines:
