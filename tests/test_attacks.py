@@ -552,6 +552,7 @@ CHECKPOINTS = {
     "a moment turned round": (MOMENT, lambda t: torch.empty(t.T.shape).T),
     "a sparse moment": (MOMENT, lambda t: t.to_sparse()),
     "a moment that is a word": (MOMENT, "m"),
+    "a moment that is nothing": (MOMENT, None),
     "a step count as long as a weight": (
         "trainer/optimizer/state/0/step", torch.ones(7)
     ),

@@ -114,7 +114,7 @@ def check_optimizer(state: Mapping, optimizer: torch.optim.Optimizer) -> None:
             if name == "step":
                 like_step = torch.zeros((), dtype=torch.float32)
                 check_like(value, like_step, "the optimiser's step")
-            elif value is not None:
+            elif value is not None or name != "momentum_buffer":  # of SGD's first step
                 check_like(value, like, f"the optimiser's {name}")
     complete = {len(kept) for kept in state["state"].values()}
     require(len(complete) <= 1, "the optimiser's state")

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from going_modular.errors import InputError
 from going_modular.variants.registers import REGISTERS
 from going_modular.vit import ViT
 from going_modular.weights.files import first_line
-from going_modular.weights.formats import FORMATS, IMAGENET, Format
+from going_modular.weights.formats import BLOCK, FORMATS, IMAGENET, Format
 
 __all__ = [
     "check_claims",
@@ -331,16 +332,28 @@ class NoStartValues(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
+FIRST_BLOCK = BLOCK.replace("#", "0")
+
+
 def expected_shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of a model's tensors by their names, from one that takes no memory."""
+    """Shapes of a model's tensors by their names, from one that takes no memory.
+
+    Its blocks are alike, so one is built.
+    """
     try:
         with torch.device("meta"), NoStartValues():
-            model = ViT(config)
+            model = ViT(replace(config, depth=1))
     except (OverflowError, RuntimeError, TypeError) as error:  # more than 2^63 bytes
         raise InputError(
             f"no tensor is as large as the model's sizes say ({first_line(error)})"
         ) from None
-    return {name: tuple(w.shape) for name, w in model.state_dict().items()}
+    shapes = {}
+    for name, tensor in model.state_dict().items():
+        blocks = config.depth if name.startswith(FIRST_BLOCK) else 1
+        for number in range(blocks):
+            place = name.replace(FIRST_BLOCK, BLOCK.replace("#", str(number)))
+            shapes[place] = tuple(tensor.shape)
+    return shapes
 
 
 def check_shapes(
