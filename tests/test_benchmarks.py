@@ -35,6 +35,7 @@ from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.teaching.toy import toy_config
 from going_modular.training.fast_path import FastPath
+from going_modular.training.fast_path import has_bf16
 from going_modular.vit import ViT
 
 CPU = torch.device("cpu")
@@ -153,6 +154,7 @@ def test_speed_runs_and_writes_its_table(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(measuring.SIDES, "cpu", (64, 128))
     path = tmp_path / "speed.json"
     small = "--models Ti/16 --image-size 32 --batch 2 --rounds 1 --device cpu"
+    small += " --precision fp32 bf16"
     assert speed.main([*small.split(), "--output", str(path)]) == 0
     figures = json.loads(path.read_text())
     assert figures["greatest_difference"]["Ti/16"] < 1e-4
@@ -175,10 +177,21 @@ def test_speed_runs_and_writes_its_table(tmp_path, capsys, monkeypatch):
         # At most the formula's: the model may leave out what decides no logit.
         share = row["tflops"] / (work * medians["ours"])
         assert 0.9 < share < 1 + 1e-9
-        assert row["machine_tflops"] > 0
+        if row["precision"] == "fp32" or has_bf16(torch.device("cpu")):
+            assert row["machine_tflops"] > 0
+        else:
+            assert "machine_tflops" not in row  # it would take minutes
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(modes)
     assert all(line.startswith("| ") and line.count("|") == 12 for line in lines)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_bfloat16_is_measured_where_the_hardware_has_it(there, monkeypatch):
+    monkeypatch.setattr(speed, "has_bf16", lambda device: there)
+    expected = ["fp32", "bf16"] if there else ["fp32"]
+    assert speed.parse(["--device", "cpu"]).precision == expected
+    assert speed.parse(["--precision", "bf16"]).precision == ["bf16"]
 
 
 def test_contenders_that_compute_something_else_are_refused():

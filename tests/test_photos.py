@@ -254,12 +254,28 @@ def test_threads_wait_for_each_others_memory():
 # Formats that are no photos
 
 
-@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"hevc", b"mif1"])
 def test_heic_is_named_where_its_package_is_not_there(brand, tmp_path):
     if "HEIF" in FORMATS:
         pytest.skip("pillow-heif is installed")
     (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(50))
     with pytest.raises(InputError, match="HEI[CF], which needs a package"):
+        read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"8BPS\0\1", "Photoshop"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"%PDF-1.7", "PDF"),
+    ],
+)
+def test_other_files_are_named(content, said, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(content + bytes(50))
+    with pytest.raises(InputError, match=said):
         read(tmp_path / "a.jpg")
 
 

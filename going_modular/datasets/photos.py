@@ -43,10 +43,13 @@ FORMATS = tuple(set(FORMATS) & set(Image.OPEN))  # those that are installed
 OTHERS = {
     b"ftypheic": "HEIC, which needs a package: pip install pillow-heif",
     b"ftypheix": "HEIC, which needs a package: pip install pillow-heif",
+    b"ftyphevc": "HEIC, which needs a package: pip install pillow-heif",
     b"ftypmif1": "HEIF, which needs a package: pip install pillow-heif",
     b"%!PS": "PostScript, which is a program and no photo",
     b"%PDF": "PDF, a document and no photo",
     b"<svg": "SVG, a drawing and no photo: save it as PNG",
+    b"JXL \r\n": "JPEG XL: save it as PNG",
+    b"version https://git-lfs": "a pointer of Git LFS, no photo: run git lfs pull",
     b"8BPS": "Photoshop's own format: save it as PNG",
     b"SIMPLE  =": "FITS: save it as PNG or TIFF",
     b"DICM": "DICOM: save it as PNG",

@@ -248,23 +248,7 @@ def read_foreign(
     refuse_other_designs(state)
     registers = take_registers(state)
     form, depth = recognise(state)
-    for key, why in leave_out_extras(state, form, depth).items():
-        report.note(key, "left out", why)
-    left_out, renamed = name_head(state, form)
-    for key, why in left_out.items():
-        report.note(key, "left out", why)
-    scales = layer_scales(state, form, depth)
-    check_layer_scale(state, scales)
-    state = fold_layer_scale(state, scales)
-    for key in scales:
-        report.note(key, "folded", "LayerScale, into the linear layer before it")
-    add_head_bias(state, form, report)
-    names = find_names(state, form, depth)
-    weights = {
-        ours: convert(ours, theirs, state, form, report)
-        for ours, theirs in names.items()
-    }
-    report.rename({new: old for old, new in renamed.items()})
+    state, weights, names = take_weights(state, form, depth, report)
     hints, assumed = read_hints(about, form, headless="head.weight" not in weights)
     class_names, claims = hints.pop("class_names", None), hints.pop("claims", {})
     (key,) = names["patch_embedding.projection.weight"]
@@ -308,6 +292,34 @@ def read_foreign(
     weights, names = number_head_layers(weights), number_head_layers(names)
     check_shapes(weights, config, names)
     return Pretrained(weights, config, report, names, class_names)
+
+
+def take_weights(
+    state: dict[str, Tensor], form: Format, depth: int, report: Report
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, list[str]]]:
+    """Leave out what has no place, and bring the rest into our names and forms.
+
+    Returns:
+        Their tensors that were used; ours by name; and their names by ours.
+    """
+    for key, why in leave_out_extras(state, form, depth).items():
+        report.note(key, "left out", why)
+    left_out, renamed = name_head(state, form)
+    for key, why in left_out.items():
+        report.note(key, "left out", why)
+    scales = layer_scales(state, form, depth)
+    check_layer_scale(state, scales)
+    state = fold_layer_scale(state, scales)
+    for key in scales:
+        report.note(key, "folded", "LayerScale, into the linear layer before it")
+    add_head_bias(state, form, report)
+    names = find_names(state, form, depth)
+    weights = {
+        ours: convert(ours, theirs, state, form, report)
+        for ours, theirs in names.items()
+    }
+    report.rename({new: old for old, new in renamed.items()})
+    return state, weights, names
 
 
 def separate_registers(
