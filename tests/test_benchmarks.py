@@ -34,8 +34,7 @@ from benchmarks.measuring import (
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.teaching.toy import toy_config
-from going_modular.training.fast_path import FastPath
-from going_modular.training.fast_path import has_bf16
+from going_modular.training.fast_path import FastPath, has_bf16
 from going_modular.vit import ViT
 
 CPU = torch.device("cpu")
