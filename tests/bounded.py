@@ -1,10 +1,16 @@
 """Scripts in a process of their own that has a gigabyte and a minute."""
 
 import hashlib
+import io
+import json
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import traceback
+from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,7 +31,6 @@ __all__ = [
     "SMALL",
     "TINY",
     "call",
-    "import_everything",
     "photo",
     "refused",
     "snapshot",
@@ -76,9 +81,39 @@ def call(script: str, *arguments, folder: Path) -> tuple[int, str, str]:
         Its exit status, or minus the signal that ended it; what it said on standard
         output, and what on standard error.
     """
-    torch.set_num_threads(1)
     out, err = folder.parent / "out.txt", folder.parent / "err.txt"
-    sys.stdout.flush()
+    asked = [script, [str(a) for a in arguments], str(folder), str(out), str(err)]
+    server = start_server()
+    server.stdin.write(json.dumps(asked) + "\n")
+    server.stdin.flush()
+    status = int(server.stdout.readline())
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
+    return status, *texts
+
+
+@cache
+def start_server() -> subprocess.Popen:
+    """A process that forks: one in which no test has left threads, as autograd's."""
+    return subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+
+
+def serve() -> None:
+    """Answer with the exit status of each script that is asked for, until the end."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as place, redirect_stdout(io.StringIO()):
+        import_everything(Path(place))
+    for line in sys.stdin:
+        print(run_bounded(*json.loads(line)), flush=True)
+
+
+def run_bounded(script: str, arguments: list[str], folder: str, out, err) -> int:
+    """Run a script in a fork of this process."""
     child = os.fork()
     if child == 0:
         try:
@@ -91,7 +126,7 @@ def call(script: str, *arguments, folder: Path) -> tuple[int, str, str]:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             signal.alarm(60)
             sys.argv = [SCRIPTS[script].__file__]  # parsers take their name from it
-            status = SCRIPTS[script].main([str(a) for a in arguments])
+            status = SCRIPTS[script].main(arguments)
             sys.stdout.flush()
         except SystemExit as stop:
             status = stop.code
@@ -103,9 +138,7 @@ def call(script: str, *arguments, folder: Path) -> tuple[int, str, str]:
             sys.stderr.flush()
             os._exit(status)
     _, ended = os.waitpid(child, 0)
-    status = os.waitstatus_to_exitcode(ended)
-    texts = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
-    return status, *texts
+    return os.waitstatus_to_exitcode(ended)
 
 
 def import_everything(place: Path) -> None:
@@ -147,3 +180,7 @@ def unfinished_run(place: Path) -> dict:
     saved = torch.load(path, weights_only=True)
     assert saved["trainer"]["epoch"] < 2
     return saved
+
+
+if __name__ == "__main__":
+    serve()

@@ -39,14 +39,6 @@ def folder(tmp_path):
     return tmp_path / "here"
 
 
-@pytest.fixture(scope="session")
-def everything_is_imported(tmp_path_factory):
-    """For `bounded.call`, which forks."""
-    from bounded import import_everything
-
-    import_everything(tmp_path_factory.mktemp("import"))
-
-
 @pytest.fixture(scope="module")
 def as_in_a_terminal():
     """Ctrl-C is not ignored, though it is where tests run in the background."""

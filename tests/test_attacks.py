@@ -33,8 +33,6 @@ from safetensors.torch import save_file
 from going_modular.checkpoint import save_model
 from going_modular.vit import ViT
 
-pytestmark = pytest.mark.usefixtures("everything_is_imported")
-
 # Weights
 
 

@@ -32,8 +32,6 @@ SLOW = "SLOW" in os.environ
 SECONDS = 105 if SLOW else 0  # of each of the six tests
 SEED = int(os.environ.get("SEED", 0))
 
-pytestmark = pytest.mark.usefixtures("everything_is_imported")
-
 
 def explore(folder: Path, try_one: Callable[[st.DataObject], None]) -> None:
     """Try drawn examples, each in an empty folder, until the time is over."""
