@@ -130,17 +130,18 @@ def run(args: argparse.Namespace) -> None:
     with saying(f"reading {printable(args.weights)}"):
         try:
             found = read_pretrained(args.weights, **options)
+            trained = found.config.grid_shape
             if "image_size" in options:
                 sides = options["image_size"]
                 sides = (sides, sides) if isinstance(sides, int) else sides
-                found = resize_weights(found, sides)
+                found = resize_weights(found, sides, args.resize)
         except InputError as error:
             raise named(args.weights, error) from None
     layers, layer = choose_layers(found.config, args.layers, args.layer, args.head)
     image = read_image(args.photo, found.config, args.whole)
-    fitted = add_head(resize_weights(found, tuple(image.shape[1:])))
+    fitted = resize_weights(found, tuple(image.shape[1:]), args.resize)
     try:
-        model, class_names = load_classifier(fitted, args.num_heads)
+        model, class_names = load_classifier(add_head(fitted), args.num_heads)
     except InputError as error:
         raise named(args.weights, error) from None
     with saying(f"looking, with {found.config.depth} layers"):
@@ -156,7 +157,13 @@ def run(args: argparse.Namespace) -> None:
         )
     with saying("writing"):
         files = write_outputs(args, image, exploration, layer)
-    print_results(args, exploration, device, files, found.report.remarks())
+    remarks = found.report.remarks()
+    if fitted.config.grid_shape != trained:
+        height, width = fitted.config.image_shape
+        remarks.append(
+            f"positions resized for {width} x {height} pixels, as {args.resize}"
+        )
+    print_results(args, exploration, device, files, remarks)
 
 
 def write_outputs(

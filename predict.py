@@ -128,7 +128,9 @@ def run(args: argparse.Namespace) -> None:
         with saying(f"reading {printable(args.weights)}"):
             found = read_pretrained(args.weights, **options)
             size = options.get("image_size")
-            model, class_names = load_classifier(found, args.num_heads, size)
+            model, class_names = load_classifier(
+                found, args.num_heads, size, args.resize
+            )
             if len(class_names) < 2:
                 raise InputError("the weights have one output, so they tell no classes")
     except InputError as error:
@@ -145,7 +147,7 @@ def run(args: argparse.Namespace) -> None:
     for line in found.report.remarks():
         print(line)
     if model.config.grid_shape != found.config.grid_shape:
-        print(f"positions resized for {width} x {height} pixels, as official")
+        print(f"positions resized for {width} x {height} pixels, as {args.resize}")
     if len(class_names) <= FEW:
         known = printable(", ".join(class_names))
         print(

@@ -135,8 +135,14 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     set_seeds(plan.training.seed)
     processes.place(model)
     sets = {name: fit_set(data, model.config) for name, data in sets.items()}
+    note = f"weights: {report.summary()}"
     if plan.shots:
         labels = sets["train"].labels
+        fewer = int((labels.unique(return_counts=True)[1] < plan.shots).sum())
+        if fewer:
+            note += (
+                f"\nclasses with fewer than {plan.shots} images: {fewer}, taken whole"
+            )
         chosen = choose_shots(labels, plan.shots, plan.training.seed)
         sets["train"] = sets["train"].subset(chosen)
     complete_run(
@@ -149,7 +155,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         args.overwrite,
         options,
         processes,
-        note=f"weights: {report.summary()}",
+        note=note,
     )
 
 

@@ -52,7 +52,7 @@ class Prediction:
 
 
 def load_classifier(
-    source, num_heads: int | None = None, image_size=None
+    source, num_heads: int | None = None, image_size=None, resize: str = "official"
 ) -> tuple[ViT, tuple[str, ...]]:
     """Build a model with a trained head from weights of any kind.
 
@@ -60,6 +60,8 @@ def load_classifier(
         source, num_heads: As for `weights.reading.read_pretrained`.
         image_size: Side of the images, or (height, width); that of the weights if
             None.
+        resize: How position embeddings are fitted to it, one of
+            `weights.conversion.RESIZE_METHODS`.
 
     Returns:
         The model, in evaluation mode, and the name of each of its classes, "class 7"
@@ -79,7 +81,7 @@ def load_classifier(
         )
     changes = {} if image_size is None else {"image_size": image_size}
     try:
-        model = from_pretrained(found, quiet=True, **changes).eval()
+        model = from_pretrained(found, resize=resize, quiet=True, **changes).eval()
     except InputError:
         raise
     except ValueError as error:

@@ -331,6 +331,22 @@ def test_what_is_assumed_is_said_with_its_flag(peer, tmp_path):
     assert not [e for e in found.report if e.key in told and e.action == "assumed"]
 
 
+@pytest.mark.parametrize("side", [45, [47, 41]])
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_a_size_that_patches_do_not_fill_is_said(library, side, peer, tmp_path):
+    save_file(peer.state_dict(), tmp_path / "model.safetensors")
+    about = dict(hidden_size=44, num_hidden_layers=3, patch_size=8, image_size=side)
+    about |= dict(num_attention_heads=4, layer_norm_eps=1e-6, model_type="vit")
+    if library == "timm":
+        about = dict(architecture="vit", model_args=dict(img_size=side, num_heads=4))
+    (tmp_path / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    found = read_pretrained(tmp_path)
+    assert found.config.image_size == 40
+    height, width = side if isinstance(side, list) else (side, side)
+    why = f"since {height} x {width} has no whole number of patches: image_size 40 x 40"
+    assert f"assumed, {why}" in " ".join(found.report.remarks())
+
+
 @pytest.mark.parametrize("size", [(16, 64), (64, 16), (8, 128)])
 def test_a_grid_that_could_be_square_is_told(size, tmp_path):
     c = replace(WIDE, image_size=size)

@@ -155,15 +155,16 @@ def test_page_holds_what_capture_and_predict_give(folder, weights, capsys):
 @pytest.mark.parametrize(("photo", "turned"), [("wide", False), ("tall", True)])
 def test_whole_photo_has_a_grid_of_its_own(photo, turned, folder, weights, capsys):
     argv = [f"{photo}.png", "--weights", weights, "--whole", "--png", "a.png"]
-    explained(capsys, *argv, "--output", "a.html")
+    printed = explained(capsys, *argv, "--output", "a.html", "--resize", "timm")
+    assert "positions resized for" in printed and ", as timm" in printed
     about, written, picture = read_page(folder / "a.html")
     grid = (COLUMNS, ROWS) if turned else (ROWS, COLUMNS)
     assert (about["rows"], about["columns"]) == grid
     assert about["image_size"] == [4 * grid[0], 4 * grid[1]]
-    model = from_pretrained(weights, image_size=(4 * grid[0], 4 * grid[1]), quiet=True)
+    size = (4 * grid[0], 4 * grid[1])
+    model = from_pretrained(weights, image_size=size, resize="timm", quiet=True)
     with Image.open(f"{photo}.png") as image:
-        size = (4 * grid[1], 4 * grid[0])
-        right = np.array(image.resize(size, Image.Resampling.BICUBIC))
+        right = np.array(image.resize(size[::-1], Image.Resampling.BICUBIC))
     assert (picture == right).all()
     x = torch.from_numpy(right).permute(2, 0, 1)[None]
     seen = capture(model.eval(), normalise(x))

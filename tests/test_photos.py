@@ -291,3 +291,16 @@ def test_no_interpreter_of_a_page_language_is_ever_asked(tmp_path, monkeypatch):
     )
     with pytest.raises(InputError), open_photo(tmp_path / "a.jpg"):
         pass
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
+def test_the_first_of_several_pictures_is_taken_and_said(kind, tmp_path):
+    path = tmp_path / f"moving.{kind.lower()}"
+    first, second = (Image.new("RGB", (SIDE, SIDE), c) for c in ("red", "blue"))
+    more = {"WEBP": {"lossless": True}}.get(kind, {})
+    first.save(path, kind, save_all=True, append_images=[second], **more)
+    image, notes = read(path)
+    assert (image == torch.tensor([255, 0, 0])[:, None, None]).all()
+    assert notes == ["an animation, of which the first picture was taken"]
+    first.save(path, kind, **more)
+    assert read(path)[1] == []

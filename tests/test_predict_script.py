@@ -104,6 +104,18 @@ def test_printed_and_written_predictions_are_those_of_the_model(
             assert line.split(maxsplit=2) == [f"{100 * guess[2]:.2f}", "%", name]
 
 
+@pytest.mark.parametrize("resize", ["official", "timm"])
+def test_positions_are_resized_as_asked_for(resize, folder, weights, capsys):
+    argv = ["photos/b.png", "--weights", weights, "--json", "p.json"]
+    printed = predicted(capsys, *argv, "--image-size", 24, "--resize", resize)
+    assert f"positions resized for 24 x 24 pixels, as {resize}" in printed
+    model, names = load_classifier(weights, image_size=24, resize=resize)
+    (expected,) = predict_photos(model, ["photos/b.png"], names)
+    (written,) = json.loads((folder / "p.json").read_text())["photos"]
+    for entry, guess in zip(written["predictions"], expected.guesses, strict=True):
+        assert entry["probability"] == pytest.approx(guess.probability, abs=1e-6)
+
+
 def test_picture_is_a_png_in_the_current_folder(folder, weights, capsys):
     printed = predicted(capsys, "photos/b.png", "--weights", weights, "--top", 1)
     assert printed.count("%") == 1

@@ -122,6 +122,16 @@ def test_resumed_run_equals_the_uninterrupted_one(
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_classes_with_fewer_images_than_asked_for_are_said(weights, tmp_path, capsys):
+    argv = flags(weights, tmp_path / "run", "--epochs", 1, "--shots", 145)
+    assert script.main(argv) == 0
+    out = capsys.readouterr().out
+    labels = load_digits()[0].labels
+    fewer = sum(int((labels == label).sum()) < 145 for label in range(10))
+    assert 0 < fewer < 10
+    assert f"classes with fewer than 145 images: {fewer}, taken whole" in out
+
+
 def test_larger_images_resize_the_positions(weights, tmp_path, capsys):
     argv = flags(weights, tmp_path / "run", "--epochs", 1, "--image-size", 12)
     assert script.main(argv) == 0

@@ -15,6 +15,7 @@ from going_modular.errors import InputError
 from going_modular.processes.start import says_first
 from going_modular.system.text import printable
 from going_modular.training.settings import CHOICES
+from going_modular.weights.conversion import RESIZE_METHODS
 
 __all__ = [
     "add_flags",
@@ -114,7 +115,8 @@ def add_weights_flags(parser: argparse.ArgumentParser, image_size: bool = True) 
 
     Args:
         parser: Of the script.
-        image_size: Whether --image-size says the size they were trained at.
+        image_size: Whether --image-size says the size they were trained at, and
+            --resize how their positions are fitted to another.
     """
     parser.add_argument("--num-heads", type=int, help="where the weights do not tell")
     if image_size:
@@ -124,6 +126,12 @@ def add_weights_flags(parser: argparse.ArgumentParser, image_size: bool = True) 
             nargs="+",
             metavar="SIDE",
             help="side of the images, or height and width (those of the weights)",
+        )
+        parser.add_argument(
+            "--resize",
+            choices=RESIZE_METHODS,
+            default="official",
+            help="how positions are fitted to another size (official)",
         )
     for name, what in (("mean", "subtracted from"), ("std", "divides")):
         parser.add_argument(

@@ -60,6 +60,8 @@ LARGE = 40 * 10**6  # pixels from which a photo is made smaller piece by piece
 # Bytes that decoding holds for a pixel, as Pillow stores it; RGB takes four.
 STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 COPIES = {"AVIF": 3, "HEIF": 3, "JPEG2000": 5, "WEBP": 3}  # whole pictures beside it
+# Formats of several pictures, the first of which may not stand for all.
+ANIMATED = {"GIF", "PNG", "TIFF", "WEBP"}
 BITS = (8, 10, 12, 14, 16)  # of greys that stand in 16
 
 
@@ -172,6 +174,8 @@ def upright(photo: Image.Image, least: int, note: Callable[[str], None]) -> Imag
 
     A large one is made smaller first, to no less than four times `least`.
     """
+    if photo.format in ANIMATED and photo.is_animated:
+        note("an animation, of which the first picture was taken")
     photo.load()  # damaged pixels are no matter of EXIF
     try:
         orientation = photo.getexif().get(0x0112, 1)

@@ -102,8 +102,15 @@ def whole_shape(size: tuple[int, int], config: ViTConfig) -> tuple[int, int]:
     return height, width
 
 
-def resize_weights(found: Pretrained, image_shape: tuple[int, int]) -> Pretrained:
+def resize_weights(
+    found: Pretrained, image_shape: tuple[int, int], resize: str = "official"
+) -> Pretrained:
     """The same weights for images of another size, their positions interpolated.
+
+    Args:
+        found: The weights.
+        image_shape: Height and width in pixels.
+        resize: How, one of `weights.conversion.RESIZE_METHODS`.
 
     Source: ViT paper, section 3.2.
     """
@@ -115,7 +122,7 @@ def resize_weights(found: Pretrained, image_shape: tuple[int, int]) -> Pretraine
         raise InputError(str(error)) from None
     name = "patch_embedding.position_embedding"
     grids = (found.config.grid_shape, config.grid_shape)
-    positions = resize_positions(found.weights[name], *grids)  # (1, T, D)
+    positions = resize_positions(found.weights[name], *grids, resize)  # (1, T, D)
     return replace(found, config=config, weights={**found.weights, name: positions})
 
 

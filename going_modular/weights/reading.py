@@ -253,9 +253,14 @@ def read_foreign(
     class_names, claims = hints.pop("class_names", None), hints.pop("claims", {})
     (key,) = names["patch_embedding.projection.weight"]
     kernel = kernel_shape(key, state[key].shape, form)
-    grid = hints.pop("grid_shape", None)
-    if side := hints.pop("image_size", None):
-        grid = grid_of(side, kernel[2])
+    check_claims(claims, embedding_dim=kernel[0], depth=depth, patch_size=kernel[2])
+    grid = None
+    if sides := hints.pop("image_size", None):
+        grid = grid_of(sides, kernel[2])
+        filled = tuple(kernel[2] * patches for patches in grid)
+        if filled != sides:
+            why = f"since {sides[0]} x {sides[1]} has no whole number of patches"
+            report.note("image_size", "assumed", f"{filled[0]} x {filled[1]}: {why}")
     if "image_size" in told:
         grid_shape = grid_of(told["image_size"], kernel[2])
     if form.flax:
@@ -277,7 +282,6 @@ def read_foreign(
         report.change(key, "extended", "zeros added for the class token")
     hints |= {k: tuple(told[k]) for k in ("mean", "std") if k in told}
     config = infer_config(weights, kernel, depth, hints)
-    check_claims(config, claims)
     if len(state[names["patch_embedding.projection.weight"][0]].shape) == 2:
         why = f"since a patch has {config.patch_dim} numbers"
         assumed |= dict(in_channels=why, patch_size=why)

@@ -49,7 +49,7 @@ def read_hints(about: dict, form: Format, headless: bool) -> tuple[dict, dict]:
         headless: There is no head: they are a backbone.
 
     Returns:
-        Fields of `ViTConfig`, `grid_shape` and `class_names`; and of those that are
+        Fields of `ViTConfig`, `class_names`; and of those that are
         only assumed, why.
     """
     hints = dict(form.numerics)
@@ -131,7 +131,7 @@ def read_timm(config: dict) -> dict:
         hints["num_heads"] = whole_number("num_heads", built["num_heads"])
     size = built.get("img_size") or trained.get("input_size", [])[1:] or None
     if size is not None:
-        hints["image_size"] = size if isinstance(size, int) else tuple(size)
+        hints["image_size"] = whole_sides(size)
     names = config.get("label_names") or trained.get("label_names")
     if names:
         hints["class_names"] = tuple(map(str, names))
@@ -144,15 +144,14 @@ def read_gelu(key: str, name: str) -> str:
     return GELUS[name]
 
 
-def check_claims(config: ViTConfig, claims: Mapping[str, object]) -> None:
+def check_claims(claims: Mapping[str, object], **found: int) -> None:
     """Refuse a `config.json` of another model than the weights'."""
     for name, said in claims.items():
-        found = getattr(config, name)
-        if isinstance(said, int) and said != found:
+        if isinstance(said, int) and said != found[name]:
             raise InputError(
                 f"config.json beside the weights says {name} {said}, and they have "
-                f"{found}: it is of another model; give the weights alone, or with "
-                "their own"
+                f"{found[name]}: it is of another model; give the weights alone, or "
+                "with their own"
             )
 
 
@@ -183,13 +182,13 @@ def read_transformers(config: dict) -> dict:
     claims = dict(
         embedding_dim=config.get("hidden_size"),
         depth=config.get("num_hidden_layers"),
-        patch_size=patch,
+        patch_size=whole_number("patch_size", patch),
     )
     return dict(
         gelu=gelu,
         layer_norm_eps=float(config["layer_norm_eps"]),
         num_heads=heads,
-        grid_shape=grid_of(config["image_size"], patch),
+        image_size=whole_sides(config["image_size"]),
         class_names=tuple(str(labels[key]) for key in sorted(labels, key=int)),
         claims=claims,
     )
@@ -197,9 +196,15 @@ def read_transformers(config: dict) -> dict:
 
 def grid_of(size: int | tuple[int, int], patch_size: int) -> tuple[int, int]:
     """Patches in a column and in a row of images of a size."""
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    rows, columns = (whole_number("image_size", side) // patch_size for side in sides)
+    rows, columns = (side // patch_size for side in whole_sides(size))
     return rows, columns
+
+
+def whole_sides(size) -> tuple[int, int]:
+    """Height and width, of a side or both."""
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    height, width = (whole_number("image_size", side) for side in sides)
+    return height, width
 
 
 def kernel_shape(
