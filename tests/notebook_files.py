@@ -60,13 +60,13 @@ def exercises(notebook) -> list[Exercise]:
     """The exercises of a notebook, in order.
 
     An exercise is a code cell tagged `exercise`; its check begins at the first line
-    that starts with `check_answer(`. The next cell folds the solution.
+    that starts with `check(` or `check_answer(`. The next cell folds the solution.
     """
     found = []
     for i, cell in enumerate(notebook.cells):
         if "exercise" not in tags(cell):
             continue
-        start = re.search(r"^check_answer\(", cell.source, re.MULTILINE).start()
+        start = re.search(r"^check(_answer)?\(", cell.source, re.MULTILINE).start()
         folded = notebook.cells[i + 1].source
         solution = re.search(
             r"<details>.*```python\n(.*?)```.*</details>", folded, re.S
@@ -83,14 +83,14 @@ def setup_source(notebook) -> str:
     return cell.source
 
 
-def wrong_answers(path: Path) -> dict[int, list[str]]:
-    """Wrong answers to a notebook's exercises, by number.
+def answers(path: Path, kind: str = "") -> dict[int, list[str]]:
+    """Answers of learners to a notebook's exercises, by number.
 
-    They stand in `wrong_answers/NN_name.py`, each under `# %% NUMBER what is wrong`.
+    They stand in `answers/NN_name.py`, each under `# %% NUMBER KIND: what it is`.
     """
-    text = (ROOT / "tests/wrong_answers" / f"{path.stem}.py").read_text()
-    answers: dict[int, list[str]] = {}
-    pattern = r"^# %% (\d)[^\n]*\n(.*?)(?=^# %%|\Z)"
-    for number, block in re.findall(pattern, text, re.M | re.S):
-        answers.setdefault(int(number), []).append(block)
-    return answers
+    text = (ROOT / "tests/answers" / f"{path.stem}.py").read_text(encoding="utf-8")
+    found: dict[int, list[str]] = {}
+    pattern = rf"^# %% (\d) ({kind})[^\n]*\n(.*?)(?=^# %%|\Z)"
+    for number, _, block in re.findall(pattern, text, re.M | re.S):
+        found.setdefault(int(number), []).append(block)
+    return found

@@ -1,13 +1,11 @@
 """Write the package's modules from the notebooks' marked cells.
 
-    python tools/export_notebooks.py                         all of them
-    python tools/export_notebooks.py notebooks/02*.ipynb     one of them
+    python tools/export_notebooks.py
 
-Without arguments, generated modules are removed first, so that a renamed one leaves
-nothing behind.
+Generated modules are removed first, so that a renamed one leaves nothing behind. All
+notebooks are exported, since some add to the modules of earlier ones.
 """
 
-import sys
 from pathlib import Path
 
 from nbdev.export import nb_export
@@ -39,27 +37,20 @@ def seed_second_modules(notebook: Path) -> None:
             (PACKAGE / f"{name}.py").write_text(seed, encoding="utf-8")
 
 
-def end_second_modules(notebook: Path) -> None:
-    """End them with a newline, which nbdev leaves out."""
-    for name, (owner, _) in SECOND_MODULES.items():
-        if notebook.stem == owner:
-            path = PACKAGE / f"{name}.py"
-            path.write_text(
-                path.read_text(encoding="utf-8").rstrip() + "\n", encoding="utf-8"
-            )
+def generated_modules() -> list[Path]:
+    paths = sorted(PACKAGE.glob("*.py"))
+    return [path for path in paths if MARK in path.read_text(encoding="utf-8")]
 
 
 def main() -> None:
-    chosen = [Path(name).resolve() for name in sys.argv[1:]]
-    if not chosen:
-        chosen = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-        for module in PACKAGE.glob("*.py"):
-            if MARK in module.read_text(encoding="utf-8"):
-                module.unlink()
-    for notebook in chosen:
+    for module in generated_modules():
+        module.unlink()
+    for notebook in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         seed_second_modules(notebook)
         nb_export(notebook, lib_path=PACKAGE)
-        end_second_modules(notebook)
+    for module in generated_modules():  # nbdev leaves the last newline out
+        text = module.read_text(encoding="utf-8").rstrip() + "\n"
+        module.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

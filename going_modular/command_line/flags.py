@@ -249,18 +249,16 @@ def run_options(args: argparse.Namespace) -> dict:
 
 
 def add_flags(parser, settings: type, leave_out: tuple[str, ...] = ()) -> None:
-    """Add a flag for every field of a dataclass, with the help its docstring gives.
+    """Add a flag for every field of a dataclass, with the help that its source gives.
 
     A flag that is not given is None, so that presets can fill it. The help shows the
     default.
     """
-    docs = inspect.cleandoc(settings.__doc__)  # as Python 3.13 stores it already
     for field in fields(settings):
         if field.name in leave_out:
             continue
         assert field.default is not MISSING  # a flag needs a type
-        text = re.search(rf"^    {field.name}: (.+(?:\n {{8}}.+)*)", docs, re.M)
-        words = " ".join(text.group(1).split()).rstrip(".")
+        words = described(settings, field.name)
         choices = {**CHOICES, "gelu": ("erf", "tanh")}.get(field.name)
         kind = type(field.default).__name__.upper()
         parser.add_argument(
@@ -269,3 +267,13 @@ def add_flags(parser, settings: type, leave_out: tuple[str, ...] = ()) -> None:
             metavar="|".join(choices) if choices else kind,
             help=f"{words} ({field.default}{NOT_ALWAYS.get(field.name, '')})",
         )
+
+
+def described(settings: type, name: str) -> str:
+    """What a dataclass says of a field: in its docstring, or in a comment beside it."""
+    docs = inspect.cleandoc(settings.__doc__)  # as Python 3.13 stores it already
+    text = re.search(rf"^    {name}: (.+(?:\n {{8}}.+)*)", docs, re.M)
+    if text is None:
+        source = inspect.getsource(settings)
+        text = re.search(rf"^    {name}: .*  # (.+)$", source, re.M)
+    return " ".join(text.group(1).split()).rstrip(".")
