@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """Every hyper-parameter of a Vision Transformer; by default those of ViT-B/16.
+    """The hyper-parameters of a Vision Transformer; by default the sizes of ViT-B/16.
 
     Values that do not fit together raise a ValueError, which names them.
-    Source: ViT paper, Table 1 and section 3.1.
+    Source: ViT paper, Table 1 and section 3.1; numerics as in the official code.
     """
 
     image_size: int | tuple[int, int] = 224  # side in pixels, or (height, width)
@@ -30,7 +30,7 @@ class ViTConfig:
     layer_norm_eps: float = 1e-6  # added to the variance inside LayerNorm
     representation_size: int | None = None  # width of a tanh layer before the head
     mean: tuple[float, ...] = (0.5,)  # subtracted from pixels of 0 to 1
-    std: tuple[float, ...] = (0.5,)  # divides them after that
+    std: tuple[float, ...] = (0.5,)  # what the pixels are then divided by
 
     def __post_init__(self):
         check_sizes(self)

@@ -9,7 +9,13 @@ import torch
 
 from going_modular.errors import InputError
 
-__all__ = ["choose_device", "describe_machine", "is_out_of_memory", "set_seeds"]
+__all__ = [
+    "choose_device",
+    "describe_machine",
+    "is_out_of_memory",
+    "random_stream",
+    "set_seeds",
+]
 
 
 def set_seeds(seed: int = 42) -> None:
@@ -17,6 +23,12 @@ def set_seeds(seed: int = 42) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def random_stream(*key: int) -> torch.Generator:
+    """Random numbers of their own for each key, such as (seed, epoch, batch)."""
+    words = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0]))
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -83,6 +83,17 @@ def setup_source(notebook) -> str:
     return cell.source
 
 
+def exported_source(notebook) -> str:
+    """The cells that go into the package, and what they import from it."""
+    found = []
+    for cell in code_cells(notebook):
+        lines = cell.source.splitlines()
+        imports = all(re.match(r"from |import |#|$", line) for line in lines)
+        if "#| export" in cell.source or imports:
+            found.append(cell.source)
+    return "\n".join(found)
+
+
 def answers(path: Path, kind: str = "") -> dict[int, list[str]]:
     """Answers of learners to a notebook's exercises, by number.
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from going_modular.checkpoint import load_checkpoint
 from going_modular.config import ViTConfig
-from going_modular.data_setup import Batches, ImageSet, random_crop_and_flip
+from going_modular.data_setup import Batches, ImageSet
+from going_modular.datasets.windows import random_crop_and_flip
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.training.trainer import Trainer
 from going_modular.vit import ViT

@@ -11,8 +11,6 @@ from going_modular.data_setup import (
     Batches,
     ImageSet,
     load_photo,
-    random_crop_and_flip,
-    random_windows,
 )
 from going_modular.datasets.fast_batches import (
     CROPPED_AS_BYTES_FROM,
@@ -23,6 +21,7 @@ from going_modular.datasets.fast_batches import (
     stretch_bytes,
     take,
 )
+from going_modular.datasets.windows import random_crop_and_flip, random_windows
 from going_modular.training.settings import TrainingSettings
 
 

@@ -14,6 +14,7 @@ from notebook_files import (
     answers,
     code_cells,
     exercises,
+    exported_source,
     read,
     setup_source,
     tags,
@@ -195,8 +196,10 @@ def test_exercises_accept_dots_and_solutions_and_refuse_wrong_answers(
     wrong, right = answers(path, "wrong"), answers(path, "right")
     assert set(wrong) == set(range(1, len(found) + 1)), "wrong answers to each exercise"
     for number, exercise in enumerate(found, start=1):
-        namespace: dict = {}
+        namespace: dict = {"__name__": "__main__"}
         run(setup_source(notebook), namespace)
+        if path.stem[:2] in REWRITTEN:  # a reader has run what goes into the package
+            run(exported_source(notebook), namespace)
         capsys.readouterr()
         run(exercise.stub + exercise.check, namespace)
         assert "ot answered yet" in capsys.readouterr().out

@@ -29,6 +29,7 @@ from going_modular.checkpoint import (
 )
 from going_modular.config import ViTConfig, count_parameters
 from going_modular.data_setup import Batches, ImageSet
+from going_modular.datasets.fast_batches import batches_from
 from going_modular.engine import train_step
 from going_modular.optimization import rate_factor
 from going_modular.patch_embedding import patchify, unpatchify
@@ -194,7 +195,7 @@ def test_each_image_is_visited_once_an_epoch_wherever_it_begins(
         assert ((x.flatten() + 1) * 127.5).round().long().tolist() == y.tolist()
     batches.augment, batches.transform = crop, lambda x: x.float().expand(-1, 1, 3, 3)
     whole = list(batches)
-    check_same(list(batches.starting_at(first)), whole[first:])
+    check_same(list(batches_from(batches, first)), whole[first:])
 
 
 @examples(60)

@@ -4,6 +4,7 @@ The same seed gives the same order, the same windows and, but for the rounding o
 made as bytes, the same numbers.
 """
 
+import itertools
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -14,18 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from going_modular.data_setup import (
-    Batches,
-    normalise,
-    random_stream,
-    random_windows,
-    stretch_windows,
-)
+from going_modular.data_setup import Batches, normalise
+from going_modular.datasets.windows import random_windows, stretch_windows
+from going_modular.utils import random_stream
 
 __all__ = [
     "PADDING",
     "FastBatches",
     "ReusedMemory",
+    "batches_from",
     "normaliser",
     "pixel_boxes",
     "prefetch",
@@ -60,6 +58,15 @@ class FastBatches(Batches):
     rank: int = 0
     count: int = 1
 
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.starting_at(0)
+
+    def starting_at(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of this epoch from one on, for a run that goes on."""
+        batches = self.order().split(self.batch_size)
+        for place in range(first, len(batches)):
+            yield self.make(batches[place], place)
+
     def make(self, chosen: Tensor, place: int) -> tuple[Tensor, Tensor]:
         """This process's part of the batch of the chosen images."""
         size = math.ceil(len(chosen) / self.count)
@@ -90,18 +97,26 @@ class FastBatches(Batches):
         return stretch_windows(self.transform(images.to(self.device)), windows)
 
 
+def batches_from(batches: Batches, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of an epoch from one on; those of `Batches` are all made."""
+    if isinstance(batches, FastBatches):
+        yield from batches.starting_at(first)
+    else:
+        yield from itertools.islice(batches, first, None)
+
+
 def take(images: Tensor, positions: Tensor) -> Tensor:
     """(B, C, H, W) images; copied whole, for photos quicker than `images[...]`."""
     return torch.cat([images[i : i + 1] for i in positions.tolist()])
 
 
 def stretch_bytes(images: Tensor, windows: Tensor, out: Tensor | None = None) -> Tensor:
-    """Do what `data_setup.stretch_windows` does, with bytes.
+    """Do what `windows.stretch_windows` does, with bytes.
 
     Args:
         images: (B, C, H, W) uint8 on the CPU. Fastest where the channels of a pixel
             lie side by side in memory, as in photos that `datasets.folders` reads.
-        windows: (B, 2, 3), as `data_setup.random_windows` gives them.
+        windows: (B, 2, 3), as `windows.random_windows` gives them.
         out: (B, C, H, W) uint8 to write into; it may be the images themselves.
 
     Returns:
@@ -123,7 +138,7 @@ def pixel_boxes(windows: Tensor, size: Tensor) -> Tensor:
     """The boxes of whole pixels nearest to windows.
 
     Args:
-        windows: (B, 2, 3), as `data_setup.random_windows` gives them.
+        windows: (B, 2, 3), as `windows.random_windows` gives them.
         size: (2,), width and height of the images in pixels.
 
     Returns:

@@ -38,7 +38,8 @@ def plot_images(
     for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
         ax.imshow(to_picture(image))
         if i < len(titles):
-            ax.set_title(titles[i], fontsize=7, parse_math=False)  # names of any kind
+            size = 9 if columns <= 4 else 7
+            ax.set_title(titles[i], fontsize=size, parse_math=False)  # of any kind
     return fig
 
 
@@ -82,10 +83,10 @@ def plot_classes(parts: Mapping) -> Figure:
     left.set(xticks=[], title=f"eight of each class ({next(iter(parts))})")
     for i, (name, part) in enumerate(parts.items()):
         counts = part.labels.bincount(minlength=K)
-        colour = COLOURS[("patch", "class")[i]]
+        colour = ("#808080", "black")[i]
         places = np.arange(K) + 0.4 * i - 0.2
         bars = right.barh(places, counts, 0.4, color=colour, label=name)
-        right.bar_label(bars, padding=2, fontsize=7)
+        right.bar_label(bars, padding=2, fontsize=8)
     right.set(xlabel="images", yticks=[], ylim=(K - 0.5, -0.5))
     right.set_title("class balance", loc="left")
     right.margins(x=0.1)
@@ -98,7 +99,7 @@ def plot_windows(image: Tensor, windows: Tensor, views: Tensor) -> Figure:
 
     Args:
         image: (C, H, W).
-        windows: (n, 2, 3), as `data_setup.random_windows` gives them; n up to 4.
+        windows: (n, 2, 3), as `datasets.windows.random_windows` gives them; n up to 4.
         views: (n, C, H, W): the windows, stretched to the image's size.
     """
     fig, axes = plt.subplots(1, len(windows) + 1, figsize=(WIDTH, 1.8))

@@ -17,11 +17,12 @@ from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from going_modular.data_setup import Batches, random_stream
+from going_modular.data_setup import Batches
 from going_modular.datasets.fast_batches import PADDING, FastBatches
 from going_modular.errors import InputError
 from going_modular.processes.alone import Processes, world_size
 from going_modular.transformer_encoder import TransformerEncoderBlock
+from going_modular.utils import random_stream
 from going_modular.vit import ViT
 
 __all__ = ["ManyProcesses", "ShardedProcesses"]

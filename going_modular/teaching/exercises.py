@@ -7,8 +7,8 @@ shows. Who is wrong reads what was misunderstood, and never what was expected.
 
 import copy
 import html
+import inspect
 import json
-import math
 import numbers
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,7 +21,7 @@ from torch import Tensor
 
 __all__ = ["Exercise", "WrongAnswer", "check", "hint", "load_exercise", "progress"]
 
-NOTEBOOKS = ("00",)
+NOTEBOOKS = ("00", "01")
 SOLVED = Path(".solved_exercises.json")  # beside the notebooks
 Law = tuple[str, Callable[..., bool]]
 
@@ -116,7 +116,8 @@ def exercises_of(notebook: str) -> dict[str, Exercise]:
 
 
 def judge_value(exercise: Exercise, answer) -> None:
-    answer = exercise.read(answer)
+    with suppress(Exception):  # what cannot be read is judged as it is
+        answer = exercise.read(answer)
     for sentence, holds in exercise.laws:
         if not holds_of(holds, answer):
             raise WrongAnswer(sentence)
@@ -144,12 +145,14 @@ def judge_function(exercise: Exercise, answer: Callable) -> bool:
         except Exception as error:
             raise WrongAnswer(
                 f"it stops with {type(error).__name__}: {error}, given "
-                f"{describe_all(arguments)}"
+                f"{describe_all(arguments, answer)}"
             ) from error
         if results[-1] is ...:
             return False
         if not unchanged(given, arguments):
             raise WrongAnswer("it changes what it was given: work on a copy")
+    if all(result is None for result in results):
+        raise WrongAnswer("it gives nothing: is there a `return`?")
     results = list(map(exercise.read, results))
     for sentence, holds in exercise.laws:
         if not all(holds_of(holds, answer, *copy.deepcopy(case)) for case in cases):
@@ -164,10 +167,10 @@ def judge_function(exercise: Exercise, answer: Callable) -> bool:
         if agree(results, theirs, tolerance):
             raise WrongAnswer(sentence)
     first = right.index(False)
+    given = describe_all(cases[first], exercise.answer)
     raise WrongAnswer(
-        f"{what_differs(results[first], expected[first])}, given "
-        f"{describe_all(cases[first])}; {sum(right)} of {len(right)} hidden cases are "
-        "right"
+        f"{what_differs(results[first], expected[first])}, given {given}; {sum(right)} "
+        f"of {len(right)} hidden cases are right"
     )
 
 
@@ -209,8 +212,10 @@ def as_numbers(value) -> Tensor | None:
     """A number, a list of numbers or an array as doubles; None of anything else."""
     if isinstance(value, Tensor):
         return value.detach().cpu().to(torch.float64)
+    if isinstance(value, complex):
+        return None
     if isinstance(value, numbers.Number):
-        value = float(value) if not isinstance(value, complex) else math.nan
+        value = float(value)
     with suppress(Exception):
         return torch.as_tensor(value, dtype=torch.float64)
     return None
@@ -227,15 +232,20 @@ def what_differs(answer, expected) -> str:
     if theirs is None:
         return f"numbers are asked for, not {kind(answer)}"
     if theirs.shape != ours.shape:
-        return f"the result has another shape than asked for: {kind(answer)}"
+        plain = "a plain number is asked for, not" if ours.ndim == 0 else ""
+        return f"{plain or 'another shape is asked for than'} {kind(answer)}"
     wrong = int(((theirs - ours).abs() > 1e-5).sum())
     if ours.numel() == 1:
         return f"{float(theirs.flatten()[0]):g} is not it"
     return f"{wrong} of {ours.numel()} numbers are wrong"
 
 
-def describe_all(arguments: tuple) -> str:
-    return ", ".join(map(describe, arguments))
+def describe_all(arguments: tuple, function: Callable) -> str:
+    """The arguments by their names."""
+    names = list(inspect.signature(function).parameters)
+    names += [f"argument {i}" for i in range(len(names) + 1, len(arguments) + 1)]
+    pairs = zip(names, arguments, strict=False)
+    return ", ".join(f"{name} = {describe(argument)}" for name, argument in pairs)
 
 
 def describe(argument) -> str:
@@ -253,7 +263,7 @@ def kind(value) -> str:
     if isinstance(value, Tensor):
         return f"a tensor {tuple(value.shape)}"
     if isinstance(value, list | tuple):
-        return f"{len(value)} values"
+        return f"a list of {len(value)}"
     return "None" if value is None else type(value).__name__
 
 

@@ -1,6 +1,6 @@
 """The small example that notebooks and tests share.
 
-Every size differs from every other, so that swapped axes cannot go unnoticed.
+All sizes but height and width differ, so that swapped axes do not go unnoticed.
 """
 
 import torch

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from going_modular.data_setup import Batches
-from going_modular.datasets.fast_batches import PADDING, prefetch
+from going_modular.datasets.fast_batches import PADDING, batches_from, prefetch
 from going_modular.engine import (
     RESULT_COLUMNS,
     TrainingDiverged,
@@ -233,7 +233,7 @@ class Trainer:
 
     def upcoming_batches(self) -> Iterator:
         """The batches of this epoch, made ahead where the step leaves the CPU free."""
-        batches = self.train_batches.starting_at(self.step)
+        batches = batches_from(self.train_batches, self.step)
         if self.device.type == "cpu":  # the thread would slow the step to half
             return batches
         return prefetch(batches)

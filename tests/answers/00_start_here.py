@@ -52,6 +52,32 @@ rows = [2]
 # %% 2 wrong: rows counted from 1
 rows = [4]
 
+# %% 2 right: a NumPy number
+import numpy as np
+
+rows = np.int64(3)
+
+# %% 2 right: a float that is whole
+rows = [3.0]
+
+# %% 2 wrong: half a row
+rows = [3.7]
+
+# %% 2 wrong: those that do not change it
+rows = [0, 1, 2, 4, 5, 6]
+
+# %% 2 wrong: one too many
+rows = [2, 3]
+
+# %% 2 wrong: True and False
+rows = [row == 3 for row in range(7)]
+
+# %% 2 wrong: a row that is not there
+rows = [7]
+
+# %% 2 wrong: a table of guesses
+rows = {row: guess_without(row) for row in range(7)}
+
 # %% 2 wrong: none
 rows = []
 
@@ -166,6 +192,11 @@ config = ViTConfig((32, 48), 8, embedding_dim=96, depth=6, num_heads=2)
 # %% 4 wrong: another MLP
 config = ViTConfig(
     (32, 48), 8, embedding_dim=96, depth=6, num_heads=2, num_classes=7, mlp_size=384
+)
+
+# %% 4 wrong: another mean
+config = ViTConfig(
+    (32, 48), 8, embedding_dim=96, depth=6, num_heads=2, num_classes=7, mean=(0.1,)
 )
 
 # %% 4 wrong: a dictionary

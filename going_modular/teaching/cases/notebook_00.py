@@ -1,7 +1,9 @@
 """Start here: tokens counted, a part painted over, a bug, a configuration."""
 
 import functools
+from dataclasses import asdict
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,15 +28,28 @@ def rows_that_change_the_guess() -> tuple[int, ...]:
     return tuple(row for row, guess in enumerate(guesses) if guess != whole)
 
 
-def read_rows(answer) -> list[int]:
-    """Row numbers in any collection, or a single one."""
+def changing() -> set[int]:
+    return set(rows_that_change_the_guess())
+
+
+def read_rows(answer):
+    """Row numbers in any collection, or a single one, as a sorted list."""
     if isinstance(answer, Tensor):
         answer = answer.tolist()
-    rows = [answer] if isinstance(answer, int) else answer
-    try:
-        return sorted(set(map(int, rows)))
-    except (TypeError, ValueError):
-        return answer
+    rows = np.atleast_1d(list(answer) if isinstance(answer, set) else answer)
+    if rows.dtype.kind not in "iuf" or rows.ndim != 1 or (rows % 1).any():
+        return None
+    return sorted(set(rows.astype(int).tolist()))
+
+
+def others_are_defaults(config) -> bool:
+    asked = "image_size patch_size embedding_dim num_heads depth num_classes".split()
+    defaults = asdict(ViTConfig())
+    return all(
+        value == defaults[name]
+        for name, value in asdict(config).items()
+        if name not in asked
+    )
 
 
 def token_of(y, x, width, patch_size):
@@ -45,8 +60,10 @@ EXERCISES = {
     "1": Exercise(
         answer=301,
         mistakes={
-            "those are the patches: one more token is not in the picture": 300,
+            "that is the number of patches; one token stands for no patch": 300,
             "a step from patch to patch is P pixels in both directions": 4800,
+            "a patch is P pixels wide and P pixels high": 4801,
+            "that is the square picture of 224 pixels, without the class token": 196,
             "patches fill the area: multiply the two sides, do not add them": 35,
             "patches fill the area: multiply the two sides, do not add": 36,
             "colours make a patch longer; they do not make more patches": 901,
@@ -54,6 +71,9 @@ EXERCISES = {
             "that is the square picture of 224 pixels; this one is not square": 197,
             "those are pixels, and a token stands for a whole patch": 76_800,
             "those are pixels, and a token stands for a patch": 76_801,
+            "those are the pixels of all colours; count patches": 230_400,
+            "those are the pixels of all colours, and one more": 230_401,
+            "that is how many numbers a token has in ViT-B/16": 768,
         },
         hints=(
             "How many patches fit side by side, and how many one below the other?",
@@ -62,17 +82,28 @@ EXERCISES = {
         tolerance=0,
     ),
     "2": Exercise(
-        answer=lambda: list(rows_that_change_the_guess()),
+        answer=None,
         read=read_rows,
-        mistakes={
-            "that is a good prediction from the figure, but did you run it?": [2],
-            "at least one row changes it: try all seven": [],
-            "rows are counted from 0, at the top": [4],
-            "those are the rows of the shoe, but not all of them matter": [2, 3, 4],
-            "not all of them change it: compare each guess with the first one": list(
-                range(7)
+        laws=(
+            (
+                "give the numbers of rows, from 0 to 6, in a list",
+                lambda rows: isinstance(rows, list) and set(rows) <= set(range(7)),
             ),
-        },
+            (
+                "at least one row changes the guess: try all seven",
+                lambda rows: len(rows) > 0,
+            ),
+            (
+                "those are the rows that do not change the guess",
+                lambda rows: set(rows) != set(range(7)) - changing(),
+            ),
+            (
+                "not every row in your list changes the guess: call guess_without for "
+                "each, and compare with `guess`",
+                lambda rows: set(rows) <= changing(),
+            ),
+            ("a row is missing: try all seven", lambda rows: changing() <= set(rows)),
+        ),
         hints=(
             "Call guess_without(0), guess_without(1) and so on, and read the names.",
             "A list comprehension asks for all of them: keep a row when its guess is "
@@ -107,6 +138,9 @@ EXERCISES = {
             "that counts pixels: first find the patch's row and column": (
                 lambda y, x, w, p: y * w + x + 1
             ),
+            "a patch is no run of P² pixels: find its row and its column": (
+                lambda y, x, w, p: (y * w + x) // p**2 + 1
+            ),
         },
         hints=(
             "Which token is the patch just right of the first one? And just below it?",
@@ -120,7 +154,7 @@ EXERCISES = {
         laws=(
             (
                 "hand over a ViTConfig: config = ViTConfig(...)",
-                lambda c: isinstance(c, ViTConfig),
+                lambda c: type(c).__name__ == "ViTConfig",  # or the notebook's own
             ),
             (
                 "the image is 32 pixels high and 48 wide: (height, width)",
@@ -140,9 +174,10 @@ EXERCISES = {
             ("the number of blocks is not right", lambda c: c.depth == 6),
             ("the number of classes is not right", lambda c: c.num_classes == 7),
             (
-                "leave the other fields as they are",
-                lambda c: (c.mlp_size, c.dropout, c.gelu) == (3072, 0.0, "erf"),
+                "leave mlp_size at its default, 3072",
+                lambda c: c.mlp_size == ViTConfig().mlp_size,
             ),
+            ("leave all other fields at their defaults", others_are_defaults),
         ),
         hints=(
             "25 tokens are 24 patches and a class token.",
