@@ -18,7 +18,7 @@ from small_runs import SmallRun, all_but_times, crop
 from going_modular.checkpoint import load_checkpoint, save_checkpoint
 from going_modular.data_setup import Batches
 from going_modular.datasets import folders as photo_folders
-from going_modular.datasets.fast_batches import prefetch
+from going_modular.datasets.fast_batches import batches_from, prefetch
 from going_modular.datasets.folders import load_folder
 from going_modular.errors import InputError
 from going_modular.training.trainer import Trainer
@@ -99,13 +99,13 @@ def test_a_batch_of_another_shape_ends_the_run(whole, tmp_path):
     """The error is that of the step, while the thread makes the next one."""
     path = tmp_path / "checkpoint.pt"
     trainer = RUN.build()
-    make = trainer.train_batches.make
 
-    def spoiled(chosen, place):
-        images, labels = make(chosen, place)
-        return (images[:, :, 1:], labels) if place == 2 else (images, labels)
+    class Spoiled(Batches):
+        def __iter__(self):
+            for place, (images, labels) in enumerate(super().__iter__()):
+                yield (images[:, :, 1:] if place == 2 else images), labels
 
-    trainer.train_batches.make = spoiled
+    trainer.train_batches = Spoiled(**vars(trainer.train_batches))
     with pytest.raises(ValueError, match=r"expected images of shape \(B, 1, 8, 8\)"):
         trainer.train(partial(save_checkpoint, path), save_every=2)
     assert global_step(trainer) == 2
@@ -121,7 +121,7 @@ def made_ahead(monkeypatch):
     monkeypatch.setattr(
         Trainer,
         "upcoming_batches",
-        lambda self: prefetch(self.train_batches.starting_at(self.step)),
+        lambda self: prefetch(batches_from(self.train_batches, self.step)),
     )
 
 

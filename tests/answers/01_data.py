@@ -25,28 +25,31 @@ steps = 90 * 1_281_167
 steps = 90 * 1_281_167 / 4096
 
 # %% 2 right: in another order
-letters = "eda"
+letters = "eca"
 
 # %% 2 right: capitals and commas
-letters = "A, D, E"
+letters = "A, C, E"
 
 # %% 2 right: a list
-letters = ["a", "d", "e"]
+letters = ["a", "c", "e"]
 
 # %% 2 wrong: other colours do not count
-letters = "de"
+letters = "ac"
 
 # %% 2 wrong: reshape, too
-letters = "abde"
+letters = "acde"
 
 # %% 2 wrong: the one that lies on its side
-letters = "acde"
+letters = "abce"
 
 # %% 2 wrong: all
 letters = "abcde"
 
-# %% 2 wrong: one
-letters = "a"
+# %% 2 wrong: two are missing
+letters = "e"
+
+# %% 2 wrong: other letters
+letters = "xyz"
 
 # %% 2 wrong: a number
 letters = 3
@@ -183,3 +186,24 @@ def held_out(labels, share):
         count = int((labels == label).sum())
         chosen.append(torch.arange(round(share * count)))
     return torch.cat(chosen).sort().values
+
+
+# %% 4 wrong: rounded up
+import math
+
+
+def held_out(labels, share):
+    parts = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+    return torch.cat([p[: math.ceil(share * len(p))] for p in parts]).sort().values
+
+
+# %% 4 wrong: at least one of each
+def held_out(labels, share):
+    parts = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+    return torch.cat([p[: max(1, round(share * len(p)))] for p in parts]).sort().values
+
+
+# %% 4 wrong: the labels and not their positions
+def held_out(labels, share):
+    parts = [labels[labels == label] for label in labels.unique()]
+    return torch.cat([p[: round(share * len(p))] for p in parts])

@@ -1,5 +1,7 @@
 """Data: steps counted, axes told apart, a normalisation mended, a stratified split."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ PLANES = MEAN.view(3, 1, 1), STD.view(3, 1, 1)
 def read_letters(answer):
     """Letters in any order, case and collection."""
     if isinstance(answer, str | list | tuple | set):
-        letters = "".join(map(str, answer)).lower()
+        letters = "".join(map(str, answer)).lower().replace("and", "")
         return "".join(sorted({letter for letter in letters if letter.isalpha()}))
     return answer
 
@@ -46,6 +48,7 @@ def split_cases() -> list[tuple]:
         (torch.tensor(mixed), 0.2),
         (torch.tensor(mixed), 0.4),
         (torch.tensor([7, 3, 3, 7, 7, 3, 7, 7, 3, 3, 7, 3]), 0.25),
+        (torch.tensor([2, 0, 2, 2, 0, 2, 2, 2, 2, 5]), 0.2),  # 1.4 of 7, 0.2 of 1
     ]
 
 
@@ -69,6 +72,18 @@ def rounded_down(labels: Tensor, share: float) -> Tensor:
     return torch.cat([m[: int(share * len(m))] for m in members]).sort().values
 
 
+def rounded_up(labels: Tensor, share: float) -> Tensor:
+    members = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+    chosen = [m[: math.ceil(share * len(m))] for m in members]
+    return torch.cat(chosen).sort().values
+
+
+def at_least_one(labels: Tensor, share: float) -> Tensor:
+    members = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+    chosen = [m[: max(1, round(share * len(m)))] for m in members]
+    return torch.cat(chosen).sort().values
+
+
 def training_part(labels: Tensor, share: float) -> Tensor:
     test = set(held_out(labels, share).tolist())
     return torch.tensor([i for i in range(len(labels)) if i not in test])
@@ -78,9 +93,14 @@ EXERCISES = {
     "1": Exercise(
         answer=90 * 313,
         mistakes={
-            "round up within each epoch: each has a short batch of its own": 28_152,
+            "round up within each epoch: each has a short batch of its own": 28_151,
+            "a step is whole: the short batch of each epoch counts as one": (
+                90 * 1_281_167 / 4096
+            ),
             "the last batch of an epoch is shorter, but it is a step as well": 90 * 312,
             "those are the steps of one epoch": 313,
+            "those are the full batches of one epoch": 312,
+            "every epoch has a short batch of its own, and a step is whole": 28_150,
             "those are images, and a step sees a whole batch": 90 * 1_281_167,
         },
         hints=(
@@ -90,21 +110,32 @@ EXERCISES = {
         tolerance=0,
     ),
     "2": Exercise(
-        answer="ade",
+        answer="ace",
         read=read_letters,
-        mistakes={
-            "a picture in other colours counts, too": "de",
-            "movedim and two transposes can do what permute does: look again": "a",
-            "one that moves axes is missing: show all five": "ad",
-            "one that moves axes is still missing: show all five": "ae",
-            "in one of these rows and columns are exchanged: it lies on its side": (
-                "acde"
+        laws=(
+            (
+                'answer with letters from a to e in one string, such as "bd"',
+                lambda letters: set(letters) <= set("abcde") and letters != "",
             ),
-            "reshape does not move axes, it cuts the memory elsewhere": "abde",
-            "not all of them: show them beside `right`": "abcde",
-        },
+            (
+                "in one of yours the cat lies on its side: rows became columns",
+                lambda letters: "b" not in letters,
+            ),
+            (
+                "one of yours does not move axes, it cuts the memory elsewhere",
+                lambda letters: "d" not in letters,
+            ),
+            (
+                "one is missing; wrong colours do not matter, only places do",
+                lambda letters: "e" in letters,
+            ),
+            (
+                "one is missing: other functions, too, can do what permute does",
+                lambda letters: letters == "ace",
+            ),
+        ),
         hints=(
-            "plots.plot_images([right, a, b, c, d, e]) shows them in a row.",
+            "Take the # away from the line that shows all five.",
             "Ask of each: which axis of `square` became the channels, which the rows, "
             "which the columns?",
         ),
@@ -120,18 +151,26 @@ EXERCISES = {
                 lambda x: (x / 255 - MEAN) / STD
             ),
             "both mistakes are still there": lambda x: (x - MEAN) / STD,
-            "multiply the means by 255, or divide the pixels: not both scales": (
+            "one mistake is left: the deviations do not line up with the channels": (
+                lambda x: (x / 255 - PLANES[0]) / STD
+            ),
+            "one mistake is left: the means do not line up with the channels": (
+                lambda x: (x / 255 - MEAN) / PLANES[1]
+            ),
+            "by then the pixels are of 0 to 1, so the deviations stay as they are": (
                 lambda x: (x / 255 - PLANES[0]) / (255 * PLANES[1])
+            ),
+            "the deviations, too, are for pixels of 0 to 1": (
+                lambda x: (x - 255 * PLANES[0]) / PLANES[1]
+            ),
+            "the pixels have to be of 0 to 1 before the mean is subtracted": (
+                lambda x: (x - PLANES[0]) / 255 / PLANES[1]
+            ),
+            "brackets: the difference is divided, not the mean alone": (
+                lambda x: x / 255 - PLANES[0] / PLANES[1]
             ),
             "subtract the mean first, then divide": (
                 lambda x: x / 255 / PLANES[1] - PLANES[0]
-            ),
-            "that lines up with the rows: the channels are the second axis": (
-                lambda x: (
-                    (x / 255 - MEAN.view(3, 1)) / STD.view(3, 1)
-                    if x.shape[2] == 3
-                    else None
-                )
             ),
         },
         hints=(
@@ -151,12 +190,14 @@ EXERCISES = {
             "of each class the first images are asked for, not the last": last_of_each,
             "the positions should come in ascending order": not_sorted,
             "a share is rounded to the nearest, not down": rounded_down,
+            "a share is rounded to the nearest, not up": rounded_up,
+            "a class of few images may have none in the test part": at_least_one,
             "those are the images for training": training_part,
         },
         hints=(
             "torch.nonzero(labels == label).flatten() gives the positions of a class.",
-            "Take the first round(share * count) of them, class by class, and sort at "
-            "the end.",
+            "Collect a part of these for each class; what is left to do at the end?",
+            "torch.cat joins the parts, and .sort().values brings them into order.",
         ),
         tolerance=0,
     ),
