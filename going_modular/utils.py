@@ -57,7 +57,9 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory, of a device or a CPU, did not suffice."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    kinds = RuntimeError | TypeError | OverflowError  # of sizes beyond all memory, too
+    words = ("allocate memory", "Overflow", "overflow")
+    return isinstance(error, kinds) and any(word in str(error) for word in words)
 
 
 def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import train
 from going_modular.checkpoint import previous
 from going_modular.command_line import ending as script_ends
 from going_modular.command_line.ending import run_training
@@ -137,3 +138,15 @@ def test_a_compiler_that_is_missing_is_named(capsys):
     line = capsys.readouterr().err.strip()
     about = "cannot compile (raised: No C++ compiler): add --compile no"
     assert line == f"train.py: {about}; nothing was saved yet"
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    ["--mlp-size 9223372036854775808", "--mlp-size 4611686018427387904",
+     "--embedding-dim 12884901888 --num-heads 1"],
+)  # fmt: skip
+def test_a_model_beyond_all_numbers_is_one_line(sizes, tmp_path, capsys):
+    argv = ["--data", "digits", "--output", str(tmp_path / "run"), *sizes.split()]
+    assert train.main(argv) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("train.py: not enough memory: ")

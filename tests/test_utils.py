@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from going_modular.errors import InputError
-from going_modular.utils import choose_device, describe_machine, set_seeds
+from going_modular.utils import (
+    choose_device,
+    describe_machine,
+    is_out_of_memory,
+    set_seeds,
+)
 
 
 def draw() -> tuple:
@@ -65,3 +70,11 @@ def test_the_machine_is_described():
     about = describe_machine()
     assert about["processor"] and about["threads"] == torch.get_num_threads()
     assert about["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("sizes", [(2**63, 4), (2**62, 48), (10**30,)], ids=str)
+def test_sizes_that_no_number_holds_are_a_matter_of_memory(sizes):
+    with pytest.raises((RuntimeError, TypeError)) as refusal:
+        torch.empty(sizes)
+    assert is_out_of_memory(refusal.value)
+    assert not is_out_of_memory(TypeError("'int' object is not callable"))

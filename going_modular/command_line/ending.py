@@ -59,7 +59,7 @@ def run_script(
     except (InputError, OSError) as error:
         print(f"{name}: {printable(error)}", file=sys.stderr)
         return 2
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, TypeError, OverflowError) as error:
         if not is_out_of_memory(error):
             raise
         print(
@@ -135,7 +135,7 @@ def run_training(
         what = kept("what the last checkpoint holds")
         complain(f"\n{name}: stopped at once; {what}")
         return 130
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, TypeError, OverflowError) as error:
         what = kept("what the last checkpoint holds")
         if is_out_of_memory(error):
             complain(
