@@ -301,6 +301,6 @@ def test_the_first_of_several_pictures_is_taken_and_said(kind, tmp_path):
     first.save(path, kind, save_all=True, append_images=[second], **more)
     image, notes = read(path)
     assert (image == torch.tensor([255, 0, 0])[:, None, None]).all()
-    assert notes == ["an animation, of which the first picture was taken"]
+    assert notes == ["it holds several pictures, of which the first was taken"]
     first.save(path, kind, **more)
     assert read(path)[1] == []

@@ -175,7 +175,7 @@ def upright(photo: Image.Image, least: int, note: Callable[[str], None]) -> Imag
     A large one is made smaller first, to no less than four times `least`.
     """
     if photo.format in ANIMATED and photo.is_animated:
-        note("an animation, of which the first picture was taken")
+        note("it holds several pictures, of which the first was taken")
     photo.load()  # damaged pixels are no matter of EXIF
     try:
         orientation = photo.getexif().get(0x0112, 1)

@@ -38,7 +38,7 @@ def plot_images(
     for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
         ax.imshow(to_picture(image))
         if i < len(titles):
-            size = 9 if columns <= 4 else 7
+            size = 9 if columns <= 5 else 7
             ax.set_title(titles[i], fontsize=size, parse_math=False)  # of any kind
     return fig
 
