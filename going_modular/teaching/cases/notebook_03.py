@@ -62,6 +62,12 @@ def attend_to_others(q, k, v, divisor=None):
     return scores.masked_fill(own, -math.inf).softmax(dim=-1) @ v
 
 
+def shared_out_evenly(q, k, v):
+    A = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(dim=-1)  # (..., T, T)
+    own, others = A.diagonal(dim1=-2, dim2=-1), 1 - torch.eye(q.shape[-2])
+    return (A + own[..., None] / (q.shape[-2] - 1)) * others @ v
+
+
 def mask_cases() -> list[tuple]:
     shapes = [(2, 3, 5, 4), (6, 3), (1, 2, 2, 4), (4, 7, 2)]
     return [random_tensors(*shape, seed=seed) for seed, shape in enumerate(shapes)]
@@ -107,8 +113,7 @@ EXERCISES = {
                 40 * math.log(3)
             ),
             "a score of 0 does not mean a share of 0, and 5 is handed over, too": 6,
-            "that is the share of the first key, in per cent or not": 0.6,
-            "that is the share of the first key, in per cent": 60,
+            "that is the share of the first key: what do the three hand over?": 0.6,
         },
         hints=(
             "Divide the dot products by the root of D_h first. What is left of 4 ln 3?",
@@ -210,8 +215,8 @@ EXERCISES = {
             ),
             ("a token's own value still reaches its result", own_value_stays_out),
             (
-                "the shares that are left do not sum to one: when is a token shut out, "
-                "before the softmax or after it?",
+                "the shares that are left do not sum to one: is a token shut out "
+                "before the softmax, and does that run over the keys?",
                 shares_sum_to_one,
             ),
             (
@@ -228,6 +233,11 @@ EXERCISES = {
                 lambda q, k, v: attend_to_others(q, k, v, q.shape[-1])
             ),
             "queries and keys are exchanged": lambda q, k, v: attend_to_others(k, q, v),
+            "what a token gave to itself goes to the others in proportion, not in "
+            "equal parts": shared_out_evenly,
+            "all others get the same share: queries and keys have no say": (
+                lambda q, k, v: (v.sum(-2, keepdim=True) - v) / (v.shape[-2] - 1)
+            ),
         },
         hints=(
             "Which score becomes a share of exactly zero?",
