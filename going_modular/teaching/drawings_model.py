@@ -64,26 +64,35 @@ def draw_opinions(shares: Tensor, grid_shape: tuple[int, int]) -> Figure:
         shares: (T,) from 0 to 1, the class token first.
         grid_shape: Patches in a column and in a row.
     """
-    fig, (left, right) = plt.subplots(
-        1, 2, figsize=(WIDTH, 3.6), width_ratios=(1, grid_shape[1])
+    rows, columns = grid_shape
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    middle = rows // 2  # the class token stands to the left of this row
+    ax.set(xlim=(-3.6, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")
+    ax.set_axis_off()
+    colours = plt.get_cmap("cividis")
+    for token, share in enumerate(shares.tolist()):
+        row, column = divmod(token - 1, columns) if token else (middle, -2.5)
+        corner = (column - 0.5, row - 0.5)
+        ax.add_patch(Rectangle(corner, 1, 1, facecolor=colours(share)))
+        ax.text(
+            column, row, f"{100 * share:.0f}", ha="center", va="center",
+            color="white" if share < 0.55 else "black",
+        )  # fmt: skip
+    frame = Rectangle(
+        (-3, middle - 0.5), 1, 1, fill=False, edgecolor=COLOURS["class"], linewidth=2.5
     )
-    maps = (shares[:1, None], shares[1:].unflatten(0, grid_shape))
-    for ax, values in zip((left, right), maps, strict=True):
-        shown = ax.imshow(values, cmap="cividis", vmin=0, vmax=1)
-        ax.set(xticks=(), yticks=())
-        for row, line in enumerate(values.tolist()):
-            for column, share in enumerate(line):
-                ax.text(
-                    column, row, f"{100 * share:.0f}", ha="center", va="center",
-                    color="white" if share < 0.55 else "black",
-                )  # fmt: skip
-    for spine in left.spines.values():
-        spine.set(visible=True, edgecolor=COLOURS["class"], linewidth=2.5)
-    left.set_anchor("E")
-    right.set_anchor("W")
-    left.set_title("class\ntoken", color=COLOURS["class"])
-    right.set_title("tokens of the patches, at their places", color=COLOURS["patch"])
-    fig.colorbar(shown, ax=right, label="share named correctly")
+    ax.add_patch(frame)
+    ax.text(
+        -2.5, middle - 0.7, "class token", ha="center", va="bottom",
+        color=COLOURS["class"],
+    )  # fmt: skip
+    ax.text(
+        (columns - 1) / 2, -0.65, "tokens of the patches, at their places",
+        ha="center", va="bottom", color=COLOURS["patch"],
+    )  # fmt: skip
+    scale = plt.cm.ScalarMappable(cmap=colours)
+    scale.set_clim(0, 1)
+    fig.colorbar(scale, ax=ax, label="share named correctly")
     return fig
 
 
@@ -197,7 +206,9 @@ def draw_runs(runs: Mapping[str, Tensor], floor: float) -> Figure:
         runs: (seeds, steps) losses of each version, by its name.
         floor: The loss of a model that gives each class the same probability.
     """
-    fig, axes = plt.subplots(1, len(runs), sharey=True, figsize=(WIDTH, 2.7))
+    fig, axes = plt.subplots(
+        1, len(runs), sharey=True, squeeze=False, figsize=(WIDTH, 2.7)
+    )
     for ax, (name, losses) in zip(axes.flat, runs.items(), strict=True):
         ax.axhline(floor, color="black", linestyle=":", linewidth=1)
         ax.semilogy(losses.T, color=COLOURS["class"], linewidth=1, alpha=0.7)

@@ -255,11 +255,9 @@ EXERCISES = {
                     + b
                 )
             ),
-            "LayerNorm's own gain and bias are missing": (
-                with_changes(gain=False, bias=False)
-            ),
-            "LayerNorm's own gain is missing": with_changes(gain=False),
-            "LayerNorm's own bias is missing": with_changes(bias=False),
+            "the gain and the bias are missing": (with_changes(gain=False, bias=False)),
+            "the gain is missing": with_changes(gain=False),
+            "the bias is missing": with_changes(bias=False),
             "all four mistakes are still there": as_it_was,
             "mean and variance are an image's own, over its D numbers": (
                 with_changes(dim=None)
