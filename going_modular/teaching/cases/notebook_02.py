@@ -189,7 +189,7 @@ EXERCISES = {
             "the axes are in order; what is left is to flatten those behind D": (
                 lambda w: w.permute(0, 2, 3, 1)
             ),
-            "F.conv2d does not turn a filter around, so neither should you": (
+            "conv2d does not turn a filter around, so neither should you": (
                 lambda w: w.flip(2, 3).permute(0, 2, 3, 1).flatten(1)
             ),
         },
