@@ -78,9 +78,10 @@ def draw_widths(models: Mapping[str, tuple[int, int]]) -> Figure:
             text = f"$W_{layer}$\n{D * F:,}\nweights"
             ax.text((left + right) / 2, 0, text, ha="center", va="center")
         ax.text(1.125, 0, "GELU", ha="center", va="center", rotation=90)
-        for x, half, width in ((0, ends, D), (1.125, middle, F), (2.25, ends, D)):
-            ax.text(x, half + 0.04, f"{width:,}", ha="center", va="bottom")
-        ax.set(title=name, xlim=(-0.25, 2.5), ylim=(-0.52, 0.66))
+        ax.text(-0.08, 0, f"{D:,}", ha="right", va="center")
+        ax.text(2.33, 0, f"{D:,}", ha="left", va="center")
+        ax.text(1.125, 0.53, f"{F:,}", ha="center", va="bottom")
+        ax.set(title=name, xlim=(-0.5, 2.75), ylim=(-0.52, 0.66))
         ax.axis("off")
     return fig
 
