@@ -75,13 +75,14 @@ def draw_widths(models: Mapping[str, tuple[int, int]]) -> Figure:
         ):
             corners = [(left, start), (right, end), (right, -end), (left, -start)]
             ax.add_patch(Polygon(corners, facecolor="#F0DBE6", edgecolor=PINK))
-            text = f"$W_{layer}$\n{D * F:,}\nweights"
-            ax.text((left + right) / 2, 0, text, ha="center", va="center")
+            middle_x = (left + right) / 2
+            ax.text(middle_x, 0, f"$W_{layer}$", ha="center", va="center")
         ax.text(1.125, 0, "GELU", ha="center", va="center", rotation=90)
         ax.text(-0.08, 0, f"{D:,}", ha="right", va="center")
         ax.text(2.33, 0, f"{D:,}", ha="left", va="center")
         ax.text(1.125, 0.53, f"{F:,}", ha="center", va="bottom")
-        ax.set(title=name, xlim=(-0.5, 2.75), ylim=(-0.52, 0.66))
+        ax.text(1.125, -0.55, f"2 · {D * F:,} weights", ha="center", va="top")
+        ax.set(title=name, xlim=(-0.5, 2.75), ylim=(-0.66, 0.66))
         ax.axis("off")
     return fig
 
