@@ -13,9 +13,9 @@ from torch.nn.functional import gelu
 from going_modular.plots.style import COLOURS, WIDTH, to_picture
 from going_modular.teaching import scene
 
-__all__ = ["draw_favourites", "draw_thresholds", "draw_widths"]
+__all__ = ["BROWN", "draw_favourites", "draw_thresholds", "draw_widths"]
 
-PINK = COLOURS["value"]  # the MLP's colour in Equation 3
+BROWN = "#8C510A"  # the MLP's colour in Equation 3
 
 
 def draw_favourites(
@@ -74,7 +74,7 @@ def draw_widths(models: Mapping[str, tuple[int, int]]) -> Figure:
             (1.25, 2.25, middle, ends, 2),
         ):
             corners = [(left, start), (right, end), (right, -end), (left, -start)]
-            ax.add_patch(Polygon(corners, facecolor="#F0DBE6", edgecolor=PINK))
+            ax.add_patch(Polygon(corners, facecolor="#EDE0D0", edgecolor=BROWN))
             middle_x = (left + right) / 2
             ax.text(middle_x, 0, f"$W_{layer}$", ha="center", va="center")
         ax.text(1.125, 0, "GELU", ha="center", va="center", rotation=90)
@@ -114,7 +114,7 @@ def draw_thresholds(biases: Sequence[float]) -> Figure:
         factor = (u * added).sum() / u.square().sum()  # the multiple that fits best
         ends = torch.tensor([-2.0, 2.0])
         below.plot(ends, factor * ends, "--", color="#767676", linewidth=1)
-        below.scatter(u, added, s=16, color=PINK, edgecolor="black", linewidth=0.6)
+        below.scatter(u, added, s=16, color=BROWN, edgecolor="black", linewidth=0.6)
         most = max(0.5, 1.25 * added.abs().max().item())
         below.set(xlabel="LN(z′)", xlim=(-2, 2), ylim=(-most, most))
         below.text(-1.8, 0.82 * most, f"× {factor:.2f}".replace("-", "−"))

@@ -212,75 +212,89 @@ def mlp_block(z_prime, W_1, b_1, W_2, b_2):
     return z_prime
 
 
+# %% 4 right: with a diagonal matrix
+def absorb(scale, shift, W_1, b_1):
+    return torch.diag(scale) @ W_1, b_1 + shift @ W_1
+
+
 # %% 4 right: by sending numbers through
-def merge(W_1, b_1, W_2, b_2):
-    def two(u):
-        return (u @ W_1 + b_1) @ W_2 + b_2
+def absorb(scale, shift, W_1, b_1):
+    def before(u):
+        return (u * scale + shift) @ W_1 + b_1
 
-    b = two(torch.zeros(len(W_1)))
-    return two(torch.eye(len(W_1))) - b, b
+    b = before(torch.zeros(len(scale)))
+    return before(torch.eye(len(scale))) - b, b
 
 
-# %% 4 right: the bias as one more row
-def merge(W_1, b_1, W_2, b_2):
-    rows = torch.cat([W_1, b_1[None]]) @ W_2
-    return rows[:-1], rows[-1] + b_2
+# %% 4 right: row by row
+def absorb(scale, shift, W_1, b_1):
+    W, b = torch.zeros_like(W_1), b_1.clone()
+    for d in range(len(scale)):
+        W[d] = scale[d] * W_1[d]
+        b += shift[d] * W_1[d]
+    return W, b
 
 
 # %% 4 right: NumPy, and a list
 import numpy as np
 
 
-def merge(W_1, b_1, W_2, b_2):
-    W_1, b_1, W_2, b_2 = (np.asarray(part) for part in (W_1, b_1, W_2, b_2))
-    return [np.dot(W_1, W_2), np.dot(b_1, W_2) + b_2]
-
-
-# %% 4 wrong: the other order
-def merge(W_1, b_1, W_2, b_2):
-    return W_2 @ W_1, b_2 @ W_1 + b_1
-
-
-# %% 4 wrong: the other order, with the right bias
-def merge(W_1, b_1, W_2, b_2):
-    return (W_2.T @ W_1.T), b_1 @ W_2 + b_2
-
-
-# %% 4 wrong: the first bias does not pass through
-def merge(W_1, b_1, W_2, b_2):
-    return W_1 @ W_2, b_2
-
-
-# %% 4 wrong: the second bias is forgotten
-def merge(W_1, b_1, W_2, b_2):
-    return W_1 @ W_2, b_1 @ W_2
-
-
-# %% 4 wrong: biases multiplied
-def merge(W_1, b_1, W_2, b_2):
-    return W_1 @ W_2, (b_1 @ W_2) * b_2
-
-
-# %% 4 wrong: biases are added
-def merge(W_1, b_1, W_2, b_2):
-    return W_1 @ W_2, b_1 + b_2
-
-
-# %% 4 wrong: only the matrix
-def merge(W_1, b_1, W_2, b_2):
-    return W_1 @ W_2
-
-
-# %% 4 wrong: a function
-def merge(W_1, b_1, W_2, b_2):
-    return lambda u: (u @ W_1 + b_1) @ W_2 + b_2
-
-
-# %% 4 wrong: the bias twice through
-def merge(W_1, b_1, W_2, b_2):
-    return W_1 @ W_2, (b_1 + b_2[: len(b_1)].sum()) @ W_2
+def absorb(scale, shift, W_1, b_1):
+    scale, shift, W_1, b_1 = (np.asarray(part) for part in (scale, shift, W_1, b_1))
+    return [np.einsum("d,df->df", scale, W_1), np.dot(shift, W_1) + b_1]
 
 
 # %% 4 wrong: what stood there
-def merge(W_1, b_1, W_2, b_2):
-    return W_1, b_1, W_2, b_2
+def absorb(scale, shift, W_1, b_1):
+    return W_1, b_1
+
+
+# %% 4 wrong: the columns are scaled
+def absorb(scale, shift, W_1, b_1):
+    return W_1 * scale, shift @ W_1 + b_1
+
+
+# %% 4 wrong: the shift does not pass through the matrix
+def absorb(scale, shift, W_1, b_1):
+    return scale[:, None] * W_1, b_1 + shift.sum()
+
+
+# %% 4 wrong: the shift is forgotten
+def absorb(scale, shift, W_1, b_1):
+    return scale[:, None] * W_1, b_1
+
+
+# %% 4 wrong: the old bias is forgotten
+def absorb(scale, shift, W_1, b_1):
+    return scale[:, None] * W_1, shift @ W_1
+
+
+# %% 4 wrong: the shift is scaled as well
+def absorb(scale, shift, W_1, b_1):
+    W = scale[:, None] * W_1
+    return W, shift @ W + b_1
+
+
+# %% 4 wrong: divided by the scale
+def absorb(scale, shift, W_1, b_1):
+    return W_1 / scale[:, None], shift @ W_1 + b_1
+
+
+# %% 4 wrong: one scale for all
+def absorb(scale, shift, W_1, b_1):
+    return scale.mean() * W_1, shift @ W_1 + b_1
+
+
+# %% 4 wrong: transposed, as nn.Linear stores it
+def absorb(scale, shift, W_1, b_1):
+    return (scale[:, None] * W_1).T, shift @ W_1 + b_1
+
+
+# %% 4 wrong: only the matrix
+def absorb(scale, shift, W_1, b_1):
+    return scale[:, None] * W_1
+
+
+# %% 4 wrong: a function
+def absorb(scale, shift, W_1, b_1):
+    return lambda u: (u * scale + shift) @ W_1 + b_1

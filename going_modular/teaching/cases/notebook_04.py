@@ -1,4 +1,4 @@
-"""The MLP: parameters counted, units predicted, a block mended, two layers merged."""
+"""The MLP: parameters counted, units predicted, a block mended, LN's scale absorbed."""
 
 from contextlib import suppress
 
@@ -90,8 +90,8 @@ def with_relu(z_prime, W_1, b_1, W_2, b_2):
     return torch.relu(u @ W_1 + b_1) @ W_2 + b_2 + z_prime
 
 
-def merge(W_1: Tensor, b_1: Tensor, W_2: Tensor, b_2: Tensor):
-    return W_1 @ W_2, b_1 @ W_2 + b_2
+def absorb(scale: Tensor, shift: Tensor, W_1: Tensor, b_1: Tensor):
+    return scale[:, None] * W_1, shift @ W_1 + b_1
 
 
 def read_pair(answer):
@@ -101,12 +101,12 @@ def read_pair(answer):
     return answer
 
 
-def merge_cases() -> list[tuple]:
+def absorb_cases() -> list[tuple]:
     sizes = [(4, 8), (3, 5), (6, 6), (5, 2)]
     return [
         tuple(
             torch.randint(-4, 5, shape, generator=seeded(10 * i + j)).float()
-            for j, shape in enumerate([(D, F), (F,), (F, D), (D,)])
+            for j, shape in enumerate([(D,), (D,), (D, F), (F,)])
         )
         for i, (D, F) in enumerate(sizes)
     ]
@@ -117,23 +117,22 @@ def two_tensors(f, *weights) -> bool:
     return torch.as_tensor(W).ndim == 2 and torch.as_tensor(b).ndim >= 1
 
 
-def merged_shapes(f, W_1, b_1, W_2, b_2) -> bool:
-    W, b = (torch.as_tensor(part) for part in f(W_1, b_1, W_2, b_2))
-    return W.shape == (len(W_1), W_2.shape[1]) and b.shape == b_2.shape
+def shapes_stay(f, scale, shift, W_1, b_1) -> bool:
+    W, b = (torch.as_tensor(part) for part in f(scale, shift, W_1, b_1))
+    return W.shape == W_1.shape and b.shape == b_1.shape
 
 
-def differences(f, W_1, b_1, W_2, b_2) -> bool:
+def follows_the_token(f, scale, shift, W_1, b_1) -> bool:
     """Whether the matrix is right, whatever the bias is."""
-    W, _ = f(W_1, b_1, W_2, b_2)
+    W, _ = f(scale, shift, W_1, b_1)
     u = torch.eye(len(W_1))
-    two = (u @ W_1) @ W_2
-    return torch.allclose(u @ torch.as_tensor(W).float(), two, atol=1e-3)
+    return torch.allclose(u @ torch.as_tensor(W).float(), u * scale @ W_1, atol=1e-3)
 
 
-def zero_in(f, W_1, b_1, W_2, b_2) -> bool:
-    """Whether the bias is what two layers make of nothing but zeros."""
-    _, b = f(W_1, b_1, W_2, b_2)
-    return torch.allclose(torch.as_tensor(b).float(), b_1 @ W_2 + b_2, atol=1e-3)
+def zero_in(f, scale, shift, W_1, b_1) -> bool:
+    """Whether the bias is what LN and the layer make of nothing but zeros."""
+    _, b = f(scale, shift, W_1, b_1)
+    return torch.allclose(torch.as_tensor(b).float(), shift @ W_1 + b_1, atol=1e-3)
 
 
 EXERCISES = {
@@ -249,25 +248,29 @@ EXERCISES = {
         tolerance=1e-3,
     ),
     "4": Exercise(
-        answer=merge,
-        cases=merge_cases,
+        answer=absorb,
+        cases=absorb_cases,
         read=read_pair,
         laws=(
             ("give two tensors, the matrix and the bias: return W, b", two_tensors),
             (
-                "with D numbers in and D out, W is (D, D) and b is (D,)",
-                merged_shapes,
+                "the new layer has the sizes of the old: W (D, F) and b (F,)",
+                shapes_stay,
             ),
-            ("the matrix is not right: which one comes first?", differences),
             (
-                "the bias is not right: what do the two layers make of zeros?",
+                "the matrix is not right: a change of one of u's numbers should change "
+                "the hidden units as it did before",
+                follows_the_token,
+            ),
+            (
+                "the bias is not right: what were the hidden units, if u was all zeros?",
                 zero_in,
             ),
         ),
         hints=(
-            "Multiply the brackets out: (u @ W_1 + b_1) @ W_2 + b_2.",
-            "One part is multiplied by u: that is the matrix. All else is the bias.",
-            "What happens to b_1 on its way through the second layer?",
+            "Multiply the brackets out: (u * scale + shift) @ W_1 + b_1.",
+            "The part with u in it gives the matrix. All else is the bias.",
+            "u * scale @ W_1 is a sum over D: which row of W_1 meets which scale?",
         ),
         tolerance=1e-3,
     ),
