@@ -159,7 +159,7 @@ EXERCISES = {
             "the first layer has F outputs, so as many biases": lambda D, F, L: (
                 L * (2 * D * F + 2 * D)
             ),
-            "F is not always 4D: use the F that is given": lambda D, F, L: (
+            "use the F that is given: it is not always 4D": lambda D, F, L: (
                 L * (8 * D * D + 5 * D)
             ),
             "the LayerNorms do not belong to the MLPs": lambda D, F, L: (
@@ -263,7 +263,7 @@ EXERCISES = {
                 follows_the_token,
             ),
             (
-                "the bias is not right: what were the hidden units, if u was all zeros?",
+                "the bias is not right: what were the hidden units for a u of zeros?",
                 zero_in,
             ),
         ),
