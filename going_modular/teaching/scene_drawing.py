@@ -44,6 +44,7 @@ LABELS = {  # as formulas, where the name of the step is not one
     "A v": "$A\\,v$",
     "z'": "$z'$",
     "LN'": "LN",
+    "hidden": "$h$",
     "z": "$z_1$",
 }
 
