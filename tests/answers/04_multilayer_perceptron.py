@@ -114,13 +114,13 @@ above_zero = None
 
 
 # %% 3 right: by nn.LayerNorm and nn.GELU
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     norm = nn.LayerNorm(z_prime.shape[-1], elementwise_affine=False)
     return z_prime + nn.GELU()(norm(z_prime) @ W_1 + b_1) @ W_2 + b_2
 
 
 # %% 3 right: LN and GELU by hand
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     deviation = z_prime - z_prime.mean(dim=-1, keepdim=True)
     u = deviation / (deviation.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
     h = u @ W_1 + b_1
@@ -128,7 +128,7 @@ def mlp_block(z_prime, W_1, b_1, W_2, b_2):
 
 
 # %% 3 right: token by token, with F.linear
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     rows = []
     for token in z_prime.flatten(0, 1):
         u = nn.functional.layer_norm(token, token.shape)
@@ -138,75 +138,75 @@ def mlp_block(z_prime, W_1, b_1, W_2, b_2):
 
 
 # %% 3 wrong: as it was
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     u = nn.functional.layer_norm(z_prime, z_prime.shape[1:])
     update = nn.functional.gelu((u @ W_1 + b_1) @ W_2 + b_2)
     return update + u
 
 
 # %% 3 wrong: LN over all tokens
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     u = nn.functional.layer_norm(z_prime, z_prime.shape[1:])
     return nn.functional.gelu(u @ W_1 + b_1) @ W_2 + b_2 + z_prime
 
 
 # %% 3 wrong: normalised over the tokens
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     spread = z_prime.std(dim=1, keepdim=True, correction=0)
     u = (z_prime - z_prime.mean(dim=1, keepdim=True)) / spread
     return nn.functional.gelu(u @ W_1 + b_1) @ W_2 + b_2 + z_prime
 
 
 # %% 3 wrong: GELU after the second layer
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     u = nn.functional.layer_norm(z_prime, z_prime.shape[-1:])
     return nn.functional.gelu((u @ W_1 + b_1) @ W_2 + b_2) + z_prime
 
 
 # %% 3 wrong: GELU after both
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     u = nn.functional.layer_norm(z_prime, z_prime.shape[-1:])
     h = nn.functional.gelu(u @ W_1 + b_1)
     return nn.functional.gelu(h @ W_2 + b_2) + z_prime
 
 
 # %% 3 wrong: the residual is the normalised token
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     u = nn.functional.layer_norm(z_prime, z_prime.shape[-1:])
     return nn.functional.gelu(u @ W_1 + b_1) @ W_2 + b_2 + u
 
 
 # %% 3 wrong: no residual
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     u = nn.functional.layer_norm(z_prime, z_prime.shape[-1:])
     return nn.functional.gelu(u @ W_1 + b_1) @ W_2 + b_2
 
 
 # %% 3 wrong: no GELU
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     u = nn.functional.layer_norm(z_prime, z_prime.shape[-1:])
     return (u @ W_1 + b_1) @ W_2 + b_2 + z_prime
 
 
 # %% 3 wrong: ReLU
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     u = nn.functional.layer_norm(z_prime, z_prime.shape[-1:])
     return torch.relu(u @ W_1 + b_1) @ W_2 + b_2 + z_prime
 
 
 # %% 3 wrong: no LN
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     return nn.functional.gelu(z_prime @ W_1 + b_1) @ W_2 + b_2 + z_prime
 
 
 # %% 3 wrong: LN at the end (post-norm)
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     z = nn.functional.gelu(z_prime @ W_1 + b_1) @ W_2 + b_2 + z_prime
     return nn.functional.layer_norm(z, z.shape[-1:])
 
 
 # %% 3 wrong: it changes what it was given
-def mlp_block(z_prime, W_1, b_1, W_2, b_2):
+def equation_3(z_prime, W_1, b_1, W_2, b_2):
     u = nn.functional.layer_norm(z_prime, z_prime.shape[-1:])
     z_prime += nn.functional.gelu(u @ W_1 + b_1) @ W_2 + b_2
     return z_prime
