@@ -121,7 +121,7 @@ EXERCISES = {
             "linear layers have biases, and LN has gains and biases": (
                 lambda D, F, L: L * (4 * D * D + 2 * D * F)
             ),
-            "LN has parameters, too: a gain and a bias for each of the D numbers": (
+            "the LayerNorms have gains and biases, for each of the D numbers": (
                 lambda D, F, L: stack_parameters(D, F, L) - 4 * D * L
             ),
             "a block has two LayerNorms, each with gains and biases": (
@@ -130,7 +130,7 @@ EXERCISES = {
             "the LN after the last block belongs to Equation 4, not to the stack": (
                 lambda D, F, L: stack_parameters(D, F, L) + 2 * D
             ),
-            "U_msa is missing: heads are not only joined but also projected": (
+            "the matrix U_msa is missing: joined heads are projected as well": (
                 lambda D, F, L: stack_parameters(D, F, L) - (D * D + D) * L
             ),
             "the MLP has two layers, one there and one back": (
@@ -255,7 +255,7 @@ EXERCISES = {
                     )
                 )
             ),
-            "MSA is missing": (
+            "the branch with MSA is missing": (
                 lambda block, z: z + block.mlp_block.mlp(block.msa_block.layer_norm(z))
             ),
         },
