@@ -51,6 +51,9 @@ def draw_guesses(
     shown = axes[1].imshow(probabilities.T, cmap="cividis", vmin=0, vmax=1)
     axes[1].set_aspect("auto")
     axes[1].set_yticks(range(len(class_names)), class_names)
+    axes[1].plot(
+        probabilities.argmax(dim=1), "o", color="white", markeredgecolor="black"
+    )
     axes[1].spines[:].set_visible(False)
     axes[1].set(title="this picture", xlabel="blocks passed")
     fig.colorbar(shown, ax=axes[1], label="probability")
@@ -174,7 +177,7 @@ def draw_orders() -> Figure:
     fig, ax = plt.subplots(figsize=(WIDTH, 2.7))
     for y, (name, steps) in zip((2.5, 0), rows.items(), strict=True):
         ax.text(-0.75, y, name, ha="right", va="center")
-        ax.text(-0.35, y + 0.12, "$z_{l-1}$", ha="center", va="bottom")
+        ax.text(-0.35, y + 0.12, r"$z_{\ell-1}$", ha="center", va="bottom")
         leave = -0.15
         for place, step in enumerate(steps):
             _draw_step(ax, step, place, y)
@@ -194,7 +197,7 @@ def draw_orders() -> Figure:
                 ax.text((leave + middle) / 2, y + 1.02, "residual", ha="center",
                         va="bottom", color=colour)  # fmt: skip
             if place in (2, 5):
-                label = "$z'_l$" if place == 2 else "$z_l$"
+                label = r"$z'_\ell$" if place == 2 else r"$z_\ell$"
                 ax.text(end - 0.13, y - 0.12, label, ha="center", va="top")
                 leave = end - 0.13
         ax.annotate("", (0.05, y), (-0.6, y), arrowprops={"arrowstyle": "->"})

@@ -278,6 +278,18 @@ class Stack(nn.Module):
         return z
 
 
+# %% 3 wrong: none of its blocks is called
+class Stack(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            TransformerEncoderBlock(config) for _ in range(config.depth)
+        )
+
+    def forward(self, z):
+        return z
+
+
 # %% 3 wrong: nothing is returned
 class Stack(nn.Module):
     def __init__(self, config):
