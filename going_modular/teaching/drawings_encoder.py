@@ -48,7 +48,7 @@ def draw_guesses(
     fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 3), width_ratios=(1.3, 2.5, 2.2))
     axes[0].imshow(to_picture(picture))
     axes[0].set_axis_off()
-    shown = axes[1].imshow(probabilities.T, cmap="cividis", vmin=0, vmax=1)
+    shown = axes[1].imshow(probabilities.T.numpy(), cmap="cividis", vmin=0, vmax=1)
     axes[1].set_aspect("auto")
     axes[1].set_yticks(range(len(class_names)), class_names)
     axes[1].plot(
