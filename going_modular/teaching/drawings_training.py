@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from going_modular.plots.style import WIDTH
 
@@ -36,7 +37,7 @@ def draw_two_groups(groups: Mapping[str, Sequence[Curves]], guess: float) -> Fig
     right.axhline(share, color="black", linestyle=":")
     right.text(1, share + 1.5, "guessing", va="bottom")
     left.set(xlabel="epoch", ylabel="training loss", ylim=(0, 1.15 * guess))
-    right.set(xlabel="epoch", ylabel="% of validation images correct", ylim=(0, 100))
+    right.set(xlabel="epoch", ylabel="% correct (validation)", ylim=(0, 100))
     right.set_xlim(right=epochs[-1] + 0.75)
     for ax in (left, right):
         ax.set_xticks(epochs)
@@ -78,6 +79,7 @@ def draw_beside_band(
         ax.set_axisbelow(True)
     axes[0].set_yticks(range(len(rows)), list(rows))
     axes[0].invert_yaxis()
+    axes[0].xaxis.set_major_locator(MultipleLocator(10))
     axes[1].spines["left"].set_linestyle((0, (3, 3)))
     axes[1].tick_params(axis="y", left=False)
     fig.supxlabel("% of validation images correct, one dot for each run", fontsize=9)
