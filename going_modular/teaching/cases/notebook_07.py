@@ -259,7 +259,7 @@ EXERCISES = {
             ),
         },
         hints=(
-            "Compare with the section on exact metrics: how is a mean over images made "
+            "Compare with the section Counting fairly: how is a mean over images made "
             "from means over batches?",
             "Each part's mean should count as often as the part has images.",
             "Multiply each loss by len(part) / len(images) before .backward().",
