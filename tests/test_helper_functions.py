@@ -11,10 +11,8 @@ from going_modular.helper_functions import (
     plot_heatmap,
     plot_images,
     plot_loss_curves,
-    plot_parts_off,
     plot_patch_grid,
-    plot_shares,
-    plot_through_depth,
+    plot_score_scaling,
     to_picture,
 )
 
@@ -86,32 +84,15 @@ def test_functions_package_offers_the_same_helpers():
         assert here is getattr(helper_functions, name)
 
 
-@pytest.mark.parametrize("count", [1, 3, 5, 8])
-def test_parts_off_draws_a_panel_a_run_and_no_empty_one(count):
-    runs = {f"run {i}": RESULTS for i in range(count)}
-    axes = plot_parts_off(RESULTS, runs).axes
-    assert [ax.get_title() for ax in axes] == [f"{name}\n75.0 % right" for name in runs]
-    below = axes[max(0, count - 3) :]
-    assert all(ax.get_xlabel() == "epoch" for ax in below)
-    assert not any(ax.get_xlabel() for ax in axes[: max(0, count - 3)])
-
-
-def test_shares_fill_the_whole_bar_of_each_model():
-    parts = ("patch embedding", "class token", "positions", "attention")
-    parts += ("MLP", "LayerNorm", "pre-training layer", "head")
-    counts = dict.fromkeys(parts, 0) | {"MLP": 30, "attention": 15, "head": 5}
-    ax = plot_shares({"small": counts, "large": {**counts, "MLP": 80}}).axes[0]
-    widths = [[bar.get_width() for bar in bars] for bars in ax.containers]
-    assert [sum(column) for column in zip(*widths, strict=True)] == [100, 100]
-
-
-def test_curves_through_depth_end_at_the_last_block_and_name_the_input():
-    run = {"at blocks 0 to 8": range(1, 10), "at blocks 1 to 8": range(1, 9)}
-    first, second = plot_through_depth({"a run": run}).axes
-    assert list(first.lines[0].get_xdata()) == list(range(9))
-    assert list(second.lines[0].get_xdata()) == list(range(1, 9))
-    assert list(first.get_xticks()) == [0, 2, 4, 6, 8]
-    assert first.get_xlabel() == "block (0: input)"
+def test_scores_of_many_queries_are_drawn_as_median_and_band():
+    scores = torch.randn(3, 25, generator=torch.Generator().manual_seed(0))
+    left, right = plot_score_scaling((4, 16), (4.0, 16.0), scores, width=4).axes
+    assert [list(line.get_ydata()) for line in left.lines] == [[4, 16], [1, 1]]
+    for line, values in zip(right.lines, (scores, scores / 2), strict=True):
+        weights = values.softmax(dim=1).sort(dim=1, descending=True).values  # (3, T)
+        middle = weights.sort(dim=0).values[1, :20]  # of three queries, the second
+        assert torch.allclose(torch.as_tensor(line.get_ydata()).float(), middle)
+    assert len(right.collections) == 2  # one band for each
 
 
 def test_names_of_classes_are_drawn_as_they_are():

@@ -6,10 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from going_modular.plots.style import COLOURS, WIDTH, to_picture
+from going_modular.plots.style import WIDTH, to_picture
 from going_modular.system.text import printable
 
 __all__ = [
@@ -17,8 +16,6 @@ __all__ = [
     "plot_classes",
     "plot_images",
     "plot_patch_grid",
-    "plot_patch_row",
-    "plot_windows",
 ]
 
 
@@ -94,35 +91,6 @@ def plot_classes(parts: Mapping) -> Figure:
     return fig
 
 
-def plot_windows(image: Tensor, windows: Tensor, views: Tensor) -> Figure:
-    """Show windows as outlines on their image, and what is seen through them.
-
-    Args:
-        image: (C, H, W).
-        windows: (n, 2, 3), as `datasets.windows.random_windows` gives them; n up to 4.
-        views: (n, C, H, W): the windows, stretched to the image's size.
-    """
-    fig, axes = plt.subplots(1, len(windows) + 1, figsize=(WIDTH, 1.8))
-    height, width = image.shape[1:]
-    axes[0].imshow(to_picture(image))
-    axes[0].set_title("the image", fontsize=8)
-    colours = ("#E69F00", "#56B4E9", "black", "#CC79A7")
-    outlined = zip(axes[1:], windows, views, colours, strict=False)
-    for ax, window, view, colour in outlined:
-        (w, _, x), (_, h, y) = window.tolist()
-        outline = dict(fill=False, color=colour, linewidth=2)
-        corner = (width / 2 * (1 + x - abs(w)), height / 2 * (1 + y - h))
-        size = (width * abs(w), height * h)
-        axes[0].add_patch(Rectangle(corner, *size, **outline))
-        ax.imshow(to_picture(view))
-        ax.add_patch(Rectangle((0, 0), 1, 1, transform=ax.transAxes, **outline))
-        mirrored = ", mirrored" if w < 0 else ""
-        ax.set_title(f"{abs(w) * h:.0%}{mirrored}", fontsize=8)
-    for ax in axes:
-        ax.axis("off")
-    return fig
-
-
 def plot_patch_grid(image: Tensor, patch_size: int, ax: Axes | None = None) -> Figure:
     """Show a (C, H, W) image with the borders of its patches drawn over it."""
     ax = ax or plt.subplots(figsize=(4, 4))[1]
@@ -134,31 +102,3 @@ def plot_patch_grid(image: Tensor, patch_size: int, ax: Axes | None = None) -> F
         ax.axvline(x - 0.5, color="white", linewidth=0.8)
     ax.set(xlabel="pixel column", ylabel="pixel row")
     return ax.figure
-
-
-def plot_patch_row(image: Tensor, patch_size: int, row: int) -> Figure:
-    """Show a (C, H, W) image under its patch grid, and one grid row as a strip.
-
-    Args:
-        image: (C, H, W) bytes or floats -1..1.
-        patch_size: Patch side P, in pixels.
-        row: The grid row to outline and to show, from 0; its patches are numbered
-            over the whole grid, from 1.
-    """
-    P, columns = patch_size, image.shape[2] // patch_size
-    fig = plt.figure(figsize=(WIDTH, 4.8))
-    grid = fig.add_gridspec(2, columns, height_ratios=(7, 1))
-    ax = fig.add_subplot(grid[0, :])
-    plot_patch_grid(image, P, ax)
-    outline = plt.Rectangle(
-        (-0.5, row * P - 0.5), columns * P, P,
-        fill=False, edgecolor=COLOURS["patch"], linewidth=3, zorder=3,
-    )  # fmt: skip
-    ax.add_patch(outline)
-    for i in range(columns):
-        ax = fig.add_subplot(grid[1, i])
-        patch = image[:, row * P : (row + 1) * P, i * P : (i + 1) * P]  # (C, P, P)
-        ax.imshow(to_picture(patch))
-        ax.set_title(row * columns + i + 1, fontsize=8)
-        ax.axis("off")
-    return fig

@@ -1,17 +1,16 @@
 """Pictures of matrices: heat maps, attention, similarity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from going_modular.plots.style import WIDTH, to_picture
 
-__all__ = ["plot_attention_maps", "plot_cosine_maps", "plot_heatmap", "plot_heatmaps"]
+__all__ = ["plot_cosine_maps", "plot_heatmap", "plot_heatmaps"]
 
 
 def plot_heatmap(
@@ -89,55 +88,6 @@ def plot_heatmaps(
             ax.set(xticks=[], yticks=[])
     axes[0, 0].set_ylabel(ylabel)
     fig.colorbar(picture, ax=axes, label=label)
-    return fig
-
-
-def plot_attention_maps(
-    images: Sequence[Tensor],
-    maps: Tensor,
-    columns: int,
-    label: str,
-    query: tuple[int, int] | None = None,
-    greatest: float | None = None,
-) -> Figure:
-    """Show each image, followed by one map a head, with one colour bar for all.
-
-    Args:
-        images: n images, (C, H, W).
-        maps: (n, nh, rows, columns) values on the grid of patches.
-        columns: Panels in a row.
-        label: What the colours are.
-        query: Row and column of a patch to mark in every panel, or None.
-        greatest: Value at the top of the colour bar; the greatest of all if None.
-    """
-    maps = maps.detach().cpu()
-    greatest = greatest or maps.max().item()
-    n, nh, grid_rows, grid_columns = maps.shape
-    rows = -(-n * (nh + 1) // columns)
-    fig, axes = plt.subplots(
-        rows, columns, figsize=(WIDTH, WIDTH / (columns + 0.8) * rows * 1.15)
-    )
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for i, ax in zip(range(n * (nh + 1)), axes.flat, strict=False):
-        image, head = divmod(i, nh + 1)
-        height, width = images[image].shape[1:]
-        extent = (0, width, height, 0)
-        if head == 0:
-            ax.imshow(to_picture(images[image]), extent=extent)
-        else:
-            values = maps[image, head - 1]
-            shown = ax.imshow(values, vmin=0, vmax=greatest, extent=extent)
-        if image == 0:
-            ax.set_title(f"head {head}" if head else "image", fontsize=8)
-        if query is not None:
-            step_y, step_x = height / grid_rows, width / grid_columns
-            place = (query[1] * step_x, query[0] * step_y)
-            ax.add_patch(
-                Rectangle(place, step_x, step_y, fill=False, color="white", linewidth=1)
-            )
-    above = "max" if greatest < maps.max() else "neither"
-    fig.colorbar(shown, ax=axes, label=label, extend=above)
     return fig
 
 

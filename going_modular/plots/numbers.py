@@ -1,128 +1,16 @@
-"""Curves and bars."""
+"""Scores of attention, with and without the division by the root of D_h."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from going_modular.plots.style import COLOURS, WIDTH
+from going_modular.plots.style import WIDTH
 
 __all__ = [
-    "plot_bars",
-    "plot_lines",
     "plot_score_scaling",
-    "plot_shares",
-    "plot_through_depth",
 ]
-
-
-def plot_lines(
-    x: Tensor,
-    lines: Mapping[str, Tensor],
-    xlabel: str,
-    ylabel: str,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Figure:
-    """Draw up to four named curves over x; more than one get a legend.
-
-    Args:
-        x: (n,) places.
-        lines: (n,) values of each curve, by its name.
-        xlabel: What x is.
-        ylabel: What the values are.
-        title: Title of the panel.
-        ax: Where to draw.
-    """
-    ax = ax or plt.subplots()[1]
-    colours = [COLOURS[name] for name in ("patch", "class", "position", "value")]
-    styles = zip(colours, ("-", "--", "-.", ":"), strict=True)
-    for (name, y), (colour, style) in zip(lines.items(), styles, strict=False):
-        ax.plot(x.detach(), y.detach(), style, color=colour, label=name)
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    if len(lines) > 1:
-        ax.legend()
-    return ax.figure
-
-
-def plot_bars(
-    panels: Mapping[str, Mapping[str, float]],
-    xlabels: Sequence[str],
-    form: str = "%.3g",
-) -> Figure:
-    """Draw named numbers as horizontal bars, in panels that share the names.
-
-    Args:
-        panels: For each panel, by its title, the number of each name.
-        xlabels: What the numbers of each panel are, with their unit.
-        form: How a number is written beside its bar.
-    """
-    rows = len(next(iter(panels.values())))
-    fig, axes = plt.subplots(
-        1, len(panels), sharey=True, squeeze=False, figsize=(WIDTH, 0.8 + 0.26 * rows)
-    )
-    columns = zip(axes.flat, panels.items(), xlabels, strict=True)
-    for ax, (title, numbers), xlabel in columns:
-        bars = ax.barh(list(numbers), list(numbers.values()), color=COLOURS["patch"])
-        ax.bar_label(bars, fmt=form, padding=3, fontsize=8)
-        greatest = max(numbers.values()) or 1
-        ax.set(title=title, xlabel=xlabel, xlim=(0, 1.25 * greatest))
-    axes[0, 0].invert_yaxis()
-    return fig
-
-
-def plot_shares(counts: Mapping[str, Mapping[str, int]]) -> Figure:
-    """Draw, one bar a model, the share of its parameters that sits in each part.
-
-    Args:
-        counts: For each model what `going_modular.config.count_parameters` gives.
-    """
-    colours = {
-        "patch embedding": COLOURS["patch"], "class token": COLOURS["class"],
-        "positions": COLOURS["position"], "attention": COLOURS["query"],
-        "MLP": "#DDDDDD", "LayerNorm": "black", "pre-training layer": "#666666",
-        "head": "#9E9E9E",
-    }  # fmt: skip
-    fig, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.5 * len(counts)))
-    left = np.zeros(len(counts))
-    for part, colour in colours.items():
-        if not any(c[part] for c in counts.values()):
-            continue
-        shares = [100 * c[part] / sum(c.values()) for c in counts.values()]
-        bars = ax.barh(list(counts), shares, left=left, color=colour, label=part,
-                       linewidth=0)  # fmt: skip
-        left += shares
-        if part in ("attention", "MLP"):
-            ax.bar_label(bars, fmt="%.0f %%", label_type="center")
-    ax.set(xlabel="share of the parameters (%)", ylabel="model", xlim=(0, 100))
-    ax.invert_yaxis()
-    fig.legend(loc="outside upper center", ncols=7, fontsize=7.5, columnspacing=1)
-    return fig
-
-
-def plot_through_depth(runs: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Draw quantities measured at each block, one panel a quantity, one line a run.
-
-    Args:
-        runs: For each run, by its name, the quantities by theirs. A list may begin
-            at block 0, the input, or at block 1; all end at the last block.
-    """
-    quantities = list(next(iter(runs.values())))
-    depth = max(len(v) for run in runs.values() for v in run.values()) - 1
-    fig, axes = plt.subplots(1, len(quantities), figsize=(WIDTH, 3), squeeze=False)
-    for ax, quantity in zip(axes.flat, quantities, strict=True):
-        for (name, run), style in zip(runs.items(), ("-", "--", ":"), strict=False):
-            values = run[quantity]
-            blocks = range(depth + 1 - len(values), depth + 1)
-            ax.semilogy(blocks, values, style, color="black", label=name)
-        ax.set(ylabel=quantity, xlabel="block (0: input)", xlim=(0, depth))
-        ax.set_xticks(range(0, depth + 1, max(1, depth // 4)))
-    lines, names = axes.flat[0].get_legend_handles_labels()
-    fig.legend(lines, names, loc="outside upper center", ncols=len(runs))
-    return fig
 
 
 def plot_score_scaling(

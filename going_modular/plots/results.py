@@ -11,7 +11,7 @@ from torch import Tensor
 from going_modular.plots.style import COLOURS, WIDTH
 from going_modular.system.text import printable
 
-__all__ = ["plot_confusion_matrix", "plot_loss_curves", "plot_parts_off"]
+__all__ = ["plot_confusion_matrix", "plot_loss_curves"]
 
 
 def plot_loss_curves(results: pd.DataFrame | Mapping[str, Sequence[float]]) -> Figure:
@@ -89,38 +89,4 @@ def plot_confusion_matrix(
                     column, row, f"{100 * share:.0f}", ha="center", va="center",
                     color="black" if share > 0.5 else "white", fontsize=7,
                 )  # fmt: skip
-    return fig
-
-
-def plot_parts_off(
-    baseline: Mapping[str, Sequence[float]],
-    runs: Mapping[str, Mapping[str, Sequence[float]]],
-) -> Figure:
-    """Draw the test loss of several runs, each beside the same baseline.
-
-    Args:
-        baseline: Results of the full recipe, with test_loss.
-        runs: Results of each run, with test_loss and test_acc, by its name. Three
-            stand in a row; places left over stay empty.
-    """
-    rows = -(-len(runs) // 3)
-    fig, axes = plt.subplots(
-        rows, 3, figsize=(WIDTH, 2.1 * rows), sharex=True, sharey=True, squeeze=False
-    )
-    epochs = range(1, len(baseline["test_loss"]) + 1)
-    for ax, (name, results) in zip(axes.flat, runs.items(), strict=False):
-        ax.plot(epochs, baseline["test_loss"], color="#808080", label="full recipe")
-        ax.plot(epochs, results["test_loss"], color="black", label="this run")
-        right = 100 * results["test_acc"][-1]
-        ax.set_title(f"{name}\n{right:.1f} % right", fontsize=9)
-    for ax in axes.flat[len(runs) :]:
-        ax.remove()
-    for column in range(3):
-        lowest = axes[max(0, (len(runs) - 1 - column) // 3), column]
-        lowest.set_xlabel("epoch")
-        lowest.tick_params(labelbottom=True)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("test cross-entropy")
-    lines, names = axes[0, 0].get_legend_handles_labels()
-    fig.legend(lines, names, loc="outside upper center", ncols=2)
     return fig

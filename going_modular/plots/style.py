@@ -10,7 +10,14 @@ from torch import Tensor
 from going_modular.plots.alt_text import describe_pictures
 from going_modular.system.files import MARK
 
-__all__ = ["COLOURS", "WIDTH", "save_figure", "to_picture", "use_style"]
+__all__ = [
+    "COLOURS",
+    "PART_COLOURS",
+    "WIDTH",
+    "save_figure",
+    "to_picture",
+    "use_style",
+]
 
 # Told apart with any colour vision. Query and key are pale: fill and outline them.
 COLOURS = {
@@ -22,6 +29,13 @@ COLOURS = {
     "value": "#CC79A7",
     "scratch": "black",
     "transfer": "#808080",
+}
+# The terms of Equations 2 and 3, in figures as in the notebooks' equations.
+PART_COLOURS = {
+    "LN": "#808080",
+    "MSA": "#CC79A7",
+    "MLP": "#8C510A",
+    "residual": "#0072B2",
 }
 WIDTH = 7  # inches, of every figure
 

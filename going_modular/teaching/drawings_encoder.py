@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
 
-from going_modular.plots.style import WIDTH, to_picture
+from going_modular.plots.style import PART_COLOURS, WIDTH, to_picture
 from going_modular.teaching.scene import NAMES, QUESTIONS
 from going_modular.teaching.scene_drawing import draw_crops, draw_tokens
 
@@ -21,14 +21,6 @@ __all__ = [
     "draw_orders",
     "draw_stream",
 ]
-
-# The terms of Equations 2 and 3, here and in the equations of the notebooks.
-PART_COLOURS = {
-    "LN": "#808080",
-    "MSA": "#CC79A7",
-    "MLP": "#8C510A",
-    "residual": "#0072B2",
-}
 
 
 def draw_guesses(

@@ -10,12 +10,12 @@ from matplotlib.patches import Polygon, Rectangle
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from going_modular.plots.style import COLOURS, WIDTH, to_picture
+from going_modular.plots.style import COLOURS, PART_COLOURS, WIDTH, to_picture
 from going_modular.teaching import scene
 
 __all__ = ["BROWN", "draw_favourites", "draw_thresholds", "draw_widths"]
 
-BROWN = "#8C510A"  # the MLP's colour in Equation 3
+BROWN = PART_COLOURS["MLP"]
 
 
 def draw_favourites(
