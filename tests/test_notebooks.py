@@ -22,7 +22,7 @@ from notebook_files import (
 
 from going_modular.plots.alt_text import alt_text
 from going_modular.teaching import exercises as exercises_module
-from tools.run_notebooks import fills_more_than_a_screen
+from tools.run_notebooks import clean, fills_more_than_a_screen, is_folded
 
 matplotlib.use("Agg")
 REWRITTEN = exercises_module.NOTEBOOKS  # those whose exercises are judged there
@@ -64,13 +64,24 @@ def test_every_figure_has_alt_text_and_a_reading(path):
 
 
 @each_notebook
-def test_long_cells_of_the_package_are_folded_and_introduced(path):
+def test_long_cells_of_the_package_are_folded_and_folds_introduced(path):
     cells = read(path).cells
     for i, cell in enumerate(cells):
-        hidden = cell.metadata.get("jupyter", {}).get("source_hidden", False)
-        assert hidden == fills_more_than_a_screen(cell), cell.source[:80]
+        hidden = is_folded(cell)
+        assert hidden or not fills_more_than_a_screen(cell), cell.source[:80]
         said = cells[i - 1].source.split("\n\n")[-1].startswith(FOLDED) if i else False
         assert hidden == said, f"words and fold disagree: {cell.source[:80]}"
+
+
+def test_running_a_notebook_keeps_its_folds():
+    cell = nbformat.v4.new_code_cell("x = 1", metadata={"collapsed": True})
+    folded = nbformat.v4.new_code_cell("y = 2")
+    folded.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
+    notebook = nbformat.v4.new_notebook(cells=[cell, folded])
+    clean(notebook)
+    assert [is_folded(c) for c in notebook.cells] == [False, True]
+    assert notebook.cells[0].metadata == {}
+    assert notebook.cells[1].metadata == {"jupyter": {"source_hidden": True}}
 
 
 def group_end(text: str, start: int) -> int:

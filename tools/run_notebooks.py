@@ -21,10 +21,15 @@ def fills_more_than_a_screen(cell: nbformat.NotebookNode) -> bool:
     return "#| export" in cell.source and len(code) > SCREEN
 
 
+def is_folded(cell: nbformat.NotebookNode) -> bool:
+    return cell.metadata.get("jupyter", {}).get("source_hidden", False)
+
+
 def clean(notebook: nbformat.NotebookNode) -> None:
     """Keep of the metadata what readers need, so that diffs show real changes.
 
-    Long cells of the package are folded: JupyterLab hides their source until a click.
+    Folded cells stay folded (JupyterLab hides their source until a click), and long
+    cells of the package are folded in any case.
     """
     notebook.metadata = {
         key: notebook.metadata[key]
@@ -34,8 +39,9 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
+        folded = is_folded(cell) or fills_more_than_a_screen(cell)
         cell.metadata = {"tags": tags} if tags else {}
-        if fills_more_than_a_screen(cell):
+        if folded:
             cell.metadata["jupyter"] = {"source_hidden": True}
 
 

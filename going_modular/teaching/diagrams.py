@@ -239,12 +239,11 @@ def draw_staircases(before: Tensor, after: Tensor) -> Figure:
         place = (D, token[-1].item())
         axes[0].annotate(name, place, (0, 4), textcoords="offset points", ha="right")
     axes[0].margins(y=0.12)
-    axes[1].text(0.05, 0.9, "all of them", transform=axes[1].transAxes)
     for ax in axes:
         ax.set_xticks([i + 0.5 for i in range(D)], range(1, D + 1))
         ax.set(xlabel="position in the token, 1 to D")
     axes[0].set(title="before LN", ylabel="value")
-    axes[1].set(title="after LN", ylabel="standard deviations")
+    axes[1].set(title="after LN, all of them", ylabel="standard deviations")
     return fig
 
 

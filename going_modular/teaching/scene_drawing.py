@@ -122,19 +122,26 @@ def draw_chain(ax: Axes, steps: Sequence[str]) -> None:
         if not new:
             ax.annotate(
                 "", (place + 1.04, 0.5), (place + 0.86, 0.5),
-                arrowprops={"arrowstyle": "->", "color": "#767676", "lw": 0.8},
+                arrowprops={
+                    "arrowstyle": "->", "color": "#767676", "lw": 0.8,
+                    "shrinkA": 0, "shrinkB": 0,
+                },
             )  # fmt: skip
 
 
-def draw_crops(ax: Axes) -> None:
+def draw_crops(ax: Axes, rows: Sequence[str]) -> None:
     """Show the named patches as they are in the photo, one below the other."""
     photo = to_picture(load_photo("chelsea"))
-    ax.set(xlim=(0, 1), ylim=(len(NAMES), 0))
+    ax.set(xlim=(0, 1), ylim=(len(rows), 0))
     ax.set_axis_off()
-    ax.text(
-        0.5, 0.5, "*", ha="center", va="center", fontsize=14, color=COLOURS["class"]
-    )
-    for row, (down, right) in enumerate(PLACES.values(), start=1):
+    for row, name in enumerate(rows):
+        if name == "class":
+            ax.text(
+                0.5, row + 0.5, "*", ha="center", va="center", fontsize=14,
+                color=COLOURS["class"],
+            )  # fmt: skip
+            continue
+        down, right = PLACES[name]
         crop = photo[32 * down : 32 * down + 32, 32 * right : 32 * right + 32]
         picture = OffsetImage(crop, zoom=0.75)
         ax.add_artist(AnnotationBbox(picture, (0.5, row + 0.5), frameon=False))
@@ -164,8 +171,8 @@ def draw_scene(
     top, bottom = figure.subfigures(2, 1, height_ratios=(0.45, 2.65))
     draw_chain(top.subplots(), steps)
     axes = bottom.subplots(1, len(widths), width_ratios=widths)
-    if tuple(rows) == NAMES:
-        draw_crops(axes[0])
+    if set(rows) <= set(NAMES):
+        draw_crops(axes[0], rows)
     else:
         axes[0].set_axis_off()
     for place, (title, numbers) in enumerate(tables.items()):
