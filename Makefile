@@ -12,11 +12,12 @@ RUN := $(VENV)/bin/python
 help:  ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
+# Python compiles a module when it is first imported; all of them would take minutes.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
 	@echo "Setting up $(VENV): about two minutes, once."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
@@ -24,7 +25,7 @@ lab: $(READY)  ## Open JupyterLab at notebook 00
 	$(RUN) -m jupyterlab notebooks/00_start_here.ipynb
 
 test: $(READY)  ## Run every test and every notebook
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
 
 test-slow: $(READY)  ## Run every test in full: 20 kills, more examples (SEED=1: other kills)
 	@echo "Kills at random moments, drawn from SEED=$${SEED:-0}"

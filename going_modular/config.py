@@ -68,7 +68,8 @@ class ViTConfig:
         return self.embedding_dim // self.num_heads
 
 # %% ../notebooks/06_vision_transformer.ipynb #f0d98457
-# Table 1 of the paper gives B, L and H; Ti and S come from the authors' later work.
+# Table 1 of the paper gives B, L and H. Ti and S are of DeiT (arXiv 2012.12877); the
+# authors of the paper adopted them in later work (arXiv 2106.10270).
 VARIANTS = {
     "Ti": dict(depth=12, embedding_dim=192, mlp_size=768, num_heads=3),
     "S": dict(depth=12, embedding_dim=384, mlp_size=1536, num_heads=6),

@@ -15,8 +15,8 @@ from .config import ViTConfig
 def attention_with_weights(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Attend step by step and keep the attention weights A.
 
-    `torch.nn.functional.scaled_dot_product_attention` gives the same output without
-    ever holding A.
+    `torch.nn.functional.scaled_dot_product_attention` gives the same output, and its
+    fused kernels never hold A.
 
     Args:
         q: (B, nh, T, dh) queries.

@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import LambdaLR
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Split a model's parameters into those that decay and those that do not.
 
-    The weight matrices of linear layers decay. Biases, LayerNorm's gains, the class
-    token and the position embeddings do not.
+    Weight matrices (and kernels of convolutions) decay. Biases, LayerNorm's gains, the
+    class token and the position embeddings do not.
 
     Source: the authors' later code (big_vision) decays kernels only.
     """

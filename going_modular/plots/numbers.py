@@ -133,8 +133,9 @@ def plot_score_scaling(
     Args:
         widths: Head widths.
         variances: Variance of unscaled dot products at each of them.
-        scores: (T,) unscaled scores of one query.
-        width: The head width of that query.
+        scores: (n, T) unscaled scores of n queries. Of their sorted weights the median
+            is drawn, in a band from the 5th to the 95th percentile.
+        width: The head width of these queries.
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
     scaled = [v / w for v, w in zip(variances, widths, strict=True)]
@@ -149,10 +150,16 @@ def plot_score_scaling(
         (scores, "o--", "#808080"),
         (scores / width**0.5, "o-", "black"),
     ):
-        weights = values.softmax(dim=0).sort(descending=True).values[:20]
-        right.semilogy(range(1, 21), weights, style, color=colour, markersize=3)
+        weights = values.softmax(dim=1).sort(dim=1, descending=True).values
+        low, middle, high = (
+            weights[:, :20].quantile(s, dim=0) for s in (0.05, 0.5, 0.95)
+        )
+        right.semilogy(range(1, 21), middle, style, color=colour, markersize=3)
+        right.fill_between(
+            range(1, 21), low, high, color=colour, alpha=0.2, linewidth=0
+        )
     right.set(
-        xlabel=f"token, sorted by weight (20 of {len(scores)})",
+        xlabel=f"token, sorted by weight (20 of {scores.shape[1]})",
         ylabel="attention weight",
         xticks=(1, 5, 10, 15, 20),
     )

@@ -13,7 +13,6 @@ from going_modular.plots.style import COLOURS, WIDTH
 __all__ = [
     "STAGES",
     "draw_attention",
-    "draw_blocks",
     "draw_model",
     "draw_pipeline",
     "draw_staircases",
@@ -87,38 +86,6 @@ def draw_steps(rows: Mapping[str, Sequence[str]], lit: str = "") -> Figure:
                     "", (x + 0.02, y), (x - 0.2, y), arrowprops={"arrowstyle": "->"}
                 )
     ax.set(xlim=(-1.1, longest), ylim=(-0.5, len(rows) - 0.5))
-    ax.axis("off")
-    return fig
-
-
-def draw_blocks() -> Figure:
-    """Draw a block that normalises before each part, above one that does so after.
-
-    Source: ViT paper, figure 1; Vaswani et al., arXiv 1706.03762, figure 1.
-    """
-    norm = ("LN", "#C7E8DD", "")
-    msa, mlp = ("MSA", "#F8DCC8", ""), ("MLP", "#F0DBE6", "")
-    middle, end = ("+", "white", "$z'_l$"), ("+", "white", "$z_l$")
-    plus = ("+", "white", "")
-    rows = {  # steps, and where a residual leaves and comes back
-        "pre-norm\n(ViT)": ([norm, msa, middle, norm, mlp, end], 2),
-        "post-norm\n(2017)": (
-            [msa, plus, (*norm[:2], "$z'_l$"), mlp, plus, (*norm[:2], "$z_l$")], 1,
-        ),
-    }  # fmt: skip
-    fig, ax = plt.subplots(figsize=(WIDTH, 2.5))
-    for y, (name, (steps, steps_skipped)) in zip((2.6, 0), rows.items(), strict=True):
-        _draw_row(ax, steps, 0, y, label_height=-0.42)
-        ax.annotate("", (0, y), (-0.6, y), arrowprops={"arrowstyle": "->"})
-        ax.text(-0.5, y - 0.42, "$z_{l-1}$", ha="center", fontsize=8)
-        ax.text(-2.2, y, name, ha="center", va="center", fontsize=9)
-        for left in (-0.15, 5.25):
-            right = left + 1.8 * steps_skipped + 0.8
-            ax.plot([left, left, right], [y, y + 1, y + 1], color=COLOURS["patch"])
-            ax.annotate("", (right, y + 0.42), (right, y + 1.03), arrowprops={
-                "arrowstyle": "->", "color": COLOURS["patch"]})  # fmt: skip
-            ax.text((left + right) / 2, y + 1.08, "residual", ha="center", fontsize=7.5)
-    ax.set(xlim=(-3.1, 11.2), ylim=(-0.6, 4.1))
     ax.axis("off")
     return fig
 

@@ -44,6 +44,7 @@ LABELS = {  # as formulas, where the name of the step is not one
     "A v": "$A\\,v$",
     "z'": "$z'$",
     "LN'": "LN",
+    "hidden": "$h$",
     "z": "$z_1$",
 }
 
@@ -129,7 +130,7 @@ def draw_chain(ax: Axes, steps: Sequence[str]) -> None:
             )  # fmt: skip
 
 
-def draw_crops(ax: Axes, rows: Sequence[str]) -> None:
+def draw_crops(ax: Axes, rows: Sequence[str] = NAMES) -> None:
     """Show the named patches as they are in the photo, one below the other."""
     photo = to_picture(load_photo("chelsea"))
     ax.set(xlim=(0, 1), ylim=(len(rows), 0))
