@@ -95,7 +95,7 @@ def plot_layers_by_heads(
         patch: Row and column of the patch that looks, to be outlined, or None.
     """
     n, nh = maps.shape[:2]
-    cell = min((WIDTH - 1.5) / nh * image.shape[1] / image.shape[2], 0.9)
+    cell = min((WIDTH - 1.5) / nh * image.shape[1] / image.shape[2], 1.3)
     size = (WIDTH, (cell + 0.06) * n + 0.3)
     fig, axes = plt.subplots(n, nh, figsize=size, squeeze=False)
     maps = maps.detach().cpu().float()
@@ -104,9 +104,9 @@ def plot_layers_by_heads(
         for head, ax in enumerate(axes[place]):
             shown = draw_map(ax, image, maps[place, head], greatest, patch, alpha=0.8)
             if place == 0:
-                ax.set_title(f"head {head + 1}" if nh <= 8 else head + 1, fontsize=8)
+                ax.set_title(f"head {head + 1}" if nh <= 8 else head + 1, fontsize=9)
         side = dict(rotation=0, ha="right", va="center")
-        axes[place, 0].set_ylabel(f"layer {layer}", fontsize=8, **side)
+        axes[place, 0].set_ylabel(f"layer {layer}", fontsize=9, **side)
     above = "max" if greatest < maps.max() else "neither"
     bar = fig.colorbar(shown, ax=axes, label=label, extend=above)
     bar.solids.set_alpha(1)
@@ -143,12 +143,12 @@ def plot_maps_of_images(
         axes[row, 0].set(xticks=[], yticks=[])
         axes[row, 0].spines[:].set_visible(False)
         if row < len(names):
-            axes[row, 0].set_ylabel(names[row], fontsize=8)
+            axes[row, 0].set_ylabel(names[row], fontsize=9)
         for ax, (title, values) in zip(axes[row, 1:], maps.items(), strict=True):
             relative = values[row] / values[row].max().clamp(min=1e-12)
             shown = draw_map(ax, image, relative, 1.0)
             if row == 0:
-                ax.set_title(title, fontsize=8)
+                ax.set_title(title, fontsize=9)
     bar = fig.colorbar(shown, ax=axes, label=label)
     bar.solids.set_alpha(1)
     return fig

@@ -62,7 +62,7 @@ def draw_similarity(ax: Axes, similarity: Tensor, ticks: bool = True):
             axis.set_ticks(
                 [(i + 0.5) * size - 1 for i in places], [i + 1 for i in places]
             )
-        ax.tick_params(length=0, labelsize=7)
+        ax.tick_params(length=0, labelsize=9)
     else:
         ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
@@ -107,7 +107,7 @@ def plot_figure_7(
     fig.colorbar(shown, ax=axes[1], label="cosine", shrink=0.75)
     draw_distance(axes[2], distances, uniform)
     axes[2].set_title("mean attention distance\n(pixels)", fontsize=9)
-    axes[2].legend(loc="lower right", fontsize=7)
+    axes[2].legend(loc="lower right", fontsize=9)
     return fig
 
 
@@ -127,7 +127,7 @@ def plot_attention_distance(
         draw_distance(ax, values, uniform)
         ax.set_title(name, fontsize=9)
     axes[0, 0].set_ylabel("mean attention\ndistance (pixels)")
-    axes[0, 0].legend(loc="lower right", fontsize=7)
+    axes[0, 0].legend(loc="lower right", fontsize=9)
     return fig
 
 
@@ -141,7 +141,7 @@ def plot_position_similarity(similarities: Mapping[str, Tensor]) -> Figure:
     fig, axes = plt.subplots(1, n, figsize=(WIDTH, 0.5 + 6 / n), squeeze=False)
     for ax, (name, similarity) in zip(axes.flat, similarities.items(), strict=True):
         shown = draw_similarity(ax, similarity, ticks=False)
-        ax.set_title(name, fontsize=8)
+        ax.set_title(name, fontsize=9)
     fig.colorbar(shown, ax=axes, label="cosine")
     return fig
 
