@@ -60,13 +60,13 @@ def exercises(notebook) -> list[Exercise]:
     """The exercises of a notebook, in order.
 
     An exercise is a code cell tagged `exercise`; its check begins at the first line
-    that starts with `check(` or `check_answer(`. The next cell folds the solution.
+    that starts with `check(`. The next cell folds the solution.
     """
     found = []
     for i, cell in enumerate(notebook.cells):
         if "exercise" not in tags(cell):
             continue
-        start = re.search(r"^check(_answer)?\(", cell.source, re.MULTILINE).start()
+        start = re.search(r"^check\(", cell.source, re.MULTILINE).start()
         folded = notebook.cells[i + 1].source
         solution = re.search(
             r"<details>.*```python\n(.*?)```.*</details>", folded, re.S

@@ -1,1 +1,1 @@
-"""What the notebooks import besides the model: checks, a toy example, diagrams."""
+"""What the notebooks import besides the model: checks, a toy example, drawings."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["check_answer", "check_close", "check_shape"]
+__all__ = ["check_close", "check_shape"]
 
 
 def check_shape(tensor: Tensor, *shape: int) -> None:
@@ -43,30 +43,3 @@ def check_close(left, right, tolerance: float = 1e-6) -> float:
             f"{left[place].item():.6g} and {right[place].item():.6g}"
         )
     return greatest
-
-
-def check_answer(answer, expected, tolerance: float = 1e-5) -> None:
-    """Check the answer to an exercise; three dots mean that there is none yet.
-
-    Args:
-        answer: The reader's value, or `...`.
-        expected: The right value: a string, a number, a list or a tensor.
-        tolerance: Greatest allowed absolute difference between numbers.
-
-    Raises:
-        AssertionError: The answer is wrong; what was expected is not given away
-            for strings, and both sides are printed for numbers.
-    """
-    if answer is ...:
-        print("Not answered yet: replace the three dots.")
-        return
-    if isinstance(expected, str):
-        assert answer == expected, f"{answer!r} is not it: try again"
-    else:
-        try:
-            torch.as_tensor(answer)
-        except (TypeError, ValueError, RuntimeError):
-            kind = type(answer).__name__
-            raise AssertionError(f"the answer should be numbers, not {kind}") from None
-        check_close(answer, expected, tolerance)
-    print("Right.")

@@ -1,4 +1,4 @@
-"""Attention, drawn: who looks where, one row of A as lines, heads as strips."""
+"""Attention, drawn: LN before it, who looks where, a row of A as lines, heads."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +21,7 @@ __all__ = [
     "draw_head_maps",
     "draw_heads",
     "draw_looks",
+    "draw_staircases",
 ]
 
 # Heads have colours of their own: none of those of patches, queries and so on.
@@ -264,4 +265,30 @@ def draw_head_maps(
             ax.set(xticks=(), yticks=())
             ax.spines[:].set_visible(False)
     fig.colorbar(shown, ax=axes, label=label, extend="max")
+    return fig
+
+
+def draw_staircases(before: Tensor, after: Tensor) -> Figure:
+    """Draw a few tokens as staircases, before and after LayerNorm.
+
+    Args:
+        before: (n, D) tokens; three at most, each written beside its staircase.
+        after: (n, D) the same, normalised.
+    """
+    D = before.shape[1]
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
+    for token, normalised, colour, width in zip(
+        before, after, ("#999999", COLOURS["patch"], "black"), (9, 4, 1), strict=False
+    ):
+        axes[0].stairs(token, baseline=None, linewidth=1.5, color=colour)
+        axes[1].stairs(normalised, baseline=None, linewidth=width, color=colour)
+        name = " ".join(f"{number:g}" for number in token.tolist())
+        place = (D, token[-1].item())
+        axes[0].annotate(name, place, (0, 4), textcoords="offset points", ha="right")
+    axes[0].margins(y=0.12)
+    for ax in axes:
+        ax.set_xticks([i + 0.5 for i in range(D)], range(1, D + 1))
+        ax.set(xlabel="position in the token, 1 to D")
+    axes[0].set(title="before LN", ylabel="value")
+    axes[1].set(title="after LN, all of them", ylabel="standard deviations")
     return fig
