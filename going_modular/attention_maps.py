@@ -162,7 +162,7 @@ def mean_attention_distance(
     distances = torch.cdist(centres, centres).to(attention)  # (N, N)
     weights = attention[..., 1:, 1:]  # (..., nh, N, N)
     if weights.shape[-1] != len(centres):
-        to_grid(attention[..., 0], grid_shape)  # says so
+        to_grid(attention[..., 0], grid_shape)  # raises the InputError
     if renormalise:
         total = weights.sum(-1, keepdim=True)
         weights = weights / total.clamp(min=torch.finfo(total.dtype).tiny)

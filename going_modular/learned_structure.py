@@ -31,7 +31,7 @@ def filter_components(model: ViT, count: int = 28) -> tuple[Tensor, Tensor]:
     """Principal components of the filters that embed a patch, the columns of E.
 
     Returns:
-        (count, C, P, P) components and each one's share of the variance.
+        (count, C, P, P) components, at most P*P*C, and each one's share of the variance.
 
     Source: ViT paper, figure 7 (left).
     """
@@ -64,7 +64,7 @@ def feature_colours(z: Tensor, grid_shape: tuple[int, int]) -> Tensor:
     red, green and blue, each stretched from 0 to 1.
 
     Args:
-        z: (B, T, D) tokens, for example z_L.
+        z: (B, T, D) tokens, for example z_5.
         grid_shape: Patches in a column and in a row, (H/P, W/P).
 
     Returns:
