@@ -77,3 +77,21 @@ def test_a_model_with_registers_is_refused(tmp_path):
     save_file(state, path)
     with pytest.raises(InputError, match="without registers"):
         real_weights.draw_maps(path)
+
+
+def test_one_bright_patch_does_not_dim_the_others():
+    maps = torch.arange(400.0).view(1, 20, 20).repeat(2, 1, 1)
+    maps[0, 3, 4] = 1e6
+    cut = real_weights.cut_outliers(maps)
+    top = maps.flatten(1).quantile(real_weights.BRIGHTEST, dim=1)
+    assert torch.equal(cut.amax(dim=(1, 2)), top) and top.max() < 400
+    dim = maps < top[:, None, None]
+    assert torch.equal(cut[dim], maps[dim])
+
+
+@pytest.mark.parametrize("grid, shown", [((5, 6), (5, 6)), ((37, 9), (7, 7))])
+def test_large_grids_are_sampled_from_edge_to_edge(grid, shown):
+    marks = torch.arange(grid[0] * grid[1]).view(*grid, 1, 1).expand(*grid, *grid)
+    found = real_weights.sample_places(marks)
+    assert found.shape == (*shown, *grid)
+    assert found[0, 0, 0, 0] == 0 and found[-1, -1, 0, 0] == grid[0] * grid[1] - 1

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         for name, draw in FIGURES.items():
             figure = draw(arguments.weights)
-            figure.suptitle(f"weights: {arguments.weights}", fontsize=9)
+            figure.suptitle(f"weights: {Path(arguments.weights).name}", fontsize=9)
             save_figure(figure, arguments.output / name, dpi=120)
             print(arguments.output / name)
     except InputError as error:

@@ -107,7 +107,10 @@ def plot_figure_7(
     fig.colorbar(shown, ax=axes[1], label="cosine", shrink=0.75)
     draw_distance(axes[2], distances, uniform)
     axes[2].set_title("mean attention distance\n(pixels)", fontsize=9)
-    axes[2].legend(loc="lower right", fontsize=9)
+    fig.legend(
+        *axes[2].get_legend_handles_labels(), loc="outside lower right", ncols=2,
+        fontsize=9,
+    )  # fmt: skip
     return fig
 
 

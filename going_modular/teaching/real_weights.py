@@ -29,6 +29,8 @@ from going_modular.weights.sources import cached, find_torchvision
 __all__ = ["SOURCES", "draw_maps", "draw_structure", "find_cached"]
 
 SOURCES = ("vit_b_16", "timm:vit_small_patch16_224.dino")
+BRIGHTEST = 0.98  # the quantile of a map that gets the brightest colour
+SAMPLED = 7  # rows and columns of places whose similarity is drawn, as in the paper
 
 
 def find_cached(sources: Iterable[str] = SOURCES) -> str | None:
@@ -85,7 +87,15 @@ def draw_maps(source: str | Path) -> Figure:
     }
     if has_head:
         columns["relevance"] = attention_from(relevance(model, x), grid)
-    return plots.plot_maps_of_images(photos, columns, names=PHOTOS)
+    cut = {title: cut_outliers(maps) for title, maps in columns.items()}
+    label = f"share of each map's quantile {BRIGHTEST}"
+    return plots.plot_maps_of_images(photos, cut, label, names=PHOTOS)
+
+
+def cut_outliers(maps: Tensor) -> Tensor:
+    """Cut (n, H/P, W/P) maps at a quantile, since a few patches may outshine all."""
+    brightest = maps.flatten(1).quantile(BRIGHTEST, dim=1)  # (n,)
+    return maps.minimum(brightest[:, None, None])
 
 
 def draw_structure(source: str | Path) -> Figure:
@@ -102,5 +112,19 @@ def draw_structure(source: str | Path) -> Figure:
     T = model.config.num_tokens
     uniform = mean_attention_distance(torch.ones(1, T, T), grid, P).item()
     filters, _ = filter_components(model, 25)
-    similarity = position_similarity(model)
-    return plots.plot_figure_7(filters, similarity, distances, uniform)
+    sampled = sample_places(position_similarity(model))
+    fig = plots.plot_figure_7(filters, sampled, distances, uniform)
+    if sampled.shape[:2] != grid:
+        (rows, columns), axes = sampled.shape[:2], fig.axes[1]
+        axes.set(xticks=[], yticks=[], xlabel=f"{columns} of {grid[1]} patch columns")
+        axes.set_ylabel(f"{rows} of {grid[0]} patch rows")
+    return fig
+
+
+def sample_places(similarity: Tensor) -> Tensor:
+    """Every so many rows and columns of (r, c, r, c) cosines: (7, 7, r, c) at most."""
+    for axis in (0, 1):
+        count = similarity.shape[axis]
+        places = torch.linspace(0, count - 1, min(count, SAMPLED)).round().long()
+        similarity = similarity.index_select(axis, places)
+    return similarity
