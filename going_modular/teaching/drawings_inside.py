@@ -47,36 +47,33 @@ def draw_rows(image: Tensor, panels: Mapping[str, Sequence[float]]) -> Figure:
     return fig
 
 
-def draw_two_layers(
-    steps: Sequence[Tensor], names: Sequence[str], start: int = 0
-) -> Figure:
-    """Show which ways lead down from one token through two layers, as lines.
+def draw_two_layers(steps: Sequence[Tensor], names: Sequence[str]) -> Figure:
+    """Show which ways lead down from the first token through two layers, as lines.
 
     A line is as thick as the share that it hands over, and numbers at the bottom say
-    what arrives: the row of `start` in the product of the two matrices.
+    what arrives: the first row of the product of the two matrices.
 
     Args:
         steps: Two (T, T) matrices, the first layer's and the second layer's; rows are
             tokens that look, and sum to one.
-        names: The T tokens.
-        start: The token at the top whose ways are drawn.
+        names: The T tokens; the first one, at the top, is the one whose ways are drawn.
     """
     first, second = steps
     T = len(names)
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
     colours = [COLOURS["class"]] + [COLOURS["patch"]] * (T - 1)
     for i in range(T):
-        draw_way(ax, (start, 2), (i, 1), second[start, i].item(), second[start, i])
+        draw_way(ax, (0, 2), (i, 1), second[0, i].item(), second[0, i].item())
         for j in range(T):
-            carried = second[start, i] * first[i, j]
-            draw_way(ax, (i, 1), (j, 0), carried.item(), first[i, j])
-    arrives = (second @ first)[start]
+            carried = second[0, i] * first[i, j]
+            draw_way(ax, (i, 1), (j, 0), carried.item(), first[i, j].item())
+    arrives = (second @ first)[0]
     for level, label in enumerate(
         ("$z_0$, the input", "after layer 1", "after layer 2")
     ):
         ax.text(-0.75, level, label, ha="right", va="center")
         for i, name in enumerate(names):
-            reached = (arrives[i], second[start, i], float(i == start))[level] > 0
+            reached = (arrives[i], second[0, i], float(i == 0))[level] > 0
             ax.text(
                 i, level, name, ha="center", va="center", zorder=4,
                 color=colours[i] if reached else "#767676",
@@ -87,20 +84,20 @@ def draw_two_layers(
             )  # fmt: skip
     for i, share in enumerate(arrives.tolist()):
         ax.text(i, -0.42, f"{share:g}", ha="center", va="center")
-    ax.text(-0.75, -0.42, f"{names[start]} token's row of R", ha="right", va="center")
+    ax.text(-0.75, -0.42, f"{names[0]} token's row of R", ha="right", va="center")
     ax.set(xlim=(-2.3, T - 0.5), ylim=(-0.65, 2.3))
     ax.axis("off")
     return fig
 
 
-def draw_way(ax, upper, lower, carried: float, weight: Tensor) -> None:
+def draw_way(ax, upper, lower, carried: float, weight: float) -> None:
     """A line between two places, with the share of the step written on it."""
     if carried == 0:
         return
     (x1, y1), (x0, y0) = upper, lower
     ax.plot((x1, x0), (y1, y0), color="#404040", linewidth=12 * carried, alpha=0.55)
     ax.text(
-        (x1 + x0) / 2, (y1 + y0) / 2, f"{weight.item():g}", ha="center", va="center",
+        (x1 + x0) / 2, (y1 + y0) / 2, f"{weight:g}", ha="center", va="center",
         fontsize=9, bbox=dict(boxstyle="round,pad=0.15", facecolor="white", lw=0),
     )  # fmt: skip
 

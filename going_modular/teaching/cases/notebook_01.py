@@ -5,20 +5,13 @@ import math
 import torch
 from torch import Tensor
 
+from going_modular.teaching.cases.letters import only_letters, read_letters
 from going_modular.teaching.exercises import Exercise
 
 __all__ = ["EXERCISES"]
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 PLANES = MEAN.view(3, 1, 1), STD.view(3, 1, 1)
-
-
-def read_letters(answer):
-    """Letters in any order, case and collection."""
-    if isinstance(answer, str | list | tuple | set):
-        letters = "".join(map(str, answer)).lower().replace("and", "")
-        return "".join(sorted({letter for letter in letters if letter.isalpha()}))
-    return answer
 
 
 def imagenet_normalise(images: Tensor) -> Tensor:
@@ -113,10 +106,7 @@ EXERCISES = {
         answer="ace",
         read=read_letters,
         laws=(
-            (
-                'answer with letters from a to e in one string, such as "bd"',
-                lambda letters: set(letters) <= set("abcde") and letters != "",
-            ),
+            only_letters("abcde", "bd"),
             (
                 "in one of yours the cat lies on its side: rows became columns",
                 lambda letters: "b" not in letters,

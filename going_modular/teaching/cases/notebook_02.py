@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from going_modular.teaching.cases.notebook_01 import read_letters
+from going_modular.teaching.cases.letters import only_letters, read_letters
 from going_modular.teaching.exercises import Exercise
 
 __all__ = ["EXERCISES"]
@@ -139,10 +139,7 @@ EXERCISES = {
         answer="acf",
         read=read_letters,
         laws=(
-            (
-                'answer with letters from a to f in one string, such as "be"',
-                lambda letters: set(letters) <= set("abcdef") and letters != "",
-            ),
+            only_letters("abcdef", "be"),
             (
                 "one of yours turns each patch over inside, and E reads the inside",
                 lambda letters: not set(letters) & set("be"),

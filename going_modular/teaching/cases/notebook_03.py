@@ -5,17 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from going_modular.teaching.cases.letters import only_letters, read_letters
 from going_modular.teaching.exercises import Exercise
 
 __all__ = ["EXERCISES"]
-
-
-def read_letters(answer):
-    """Letters in any order, case and collection."""
-    if isinstance(answer, str | list | tuple | set):
-        letters = "".join(map(str, answer)).lower().replace("and", "")
-        return "".join(sorted({letter for letter in letters if letter.isalpha()}))
-    return answer
 
 
 def heads_side_by_side(q, k, v, num_heads, divisor=None):
@@ -126,10 +119,7 @@ EXERCISES = {
         answer="acef",
         read=read_letters,
         laws=(
-            (
-                'answer with letters from a to g in one string, such as "bd"',
-                lambda letters: set(letters) <= set("abcdefg") and letters != "",
-            ),
+            only_letters("abcdefg", "bd"),
             (
                 "in one of yours the scores stay the same, but do the values?",
                 lambda letters: "d" not in letters,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from going_modular.config import VARIANTS, ViTConfig, count_parameters
+from going_modular.teaching.cases.letters import only_letters, read_letters
 from going_modular.teaching.exercises import Exercise
 from going_modular.vit import ViT
 
@@ -54,21 +55,6 @@ def model_cases() -> list[tuple]:
 def side_in_patches(shapes: dict) -> tuple[str, int]:
     name, side = which_model(shapes)
     return name, side // int(name.partition("/")[2])
-
-
-def by_depth(shapes: dict) -> tuple[str, int]:
-    blocks = {key.split(".")[2] for key in shapes if key.startswith("encoder.blocks.")}
-    size = next(n for n, v in VARIANTS.items() if v["depth"] == len(blocks))
-    _, side = which_model(shapes)
-    return f"{size}/{which_model(shapes)[0].partition('/')[2]}", side
-
-
-def read_letters(answer):
-    """Letters in any order, case and collection."""
-    if isinstance(answer, str | list | tuple | set):
-        letters = "".join(map(str, answer)).lower().replace("and", "")
-        return "".join(sorted({letter for letter in letters if letter.isalpha()}))
-    return answer
 
 
 def equation_4(z: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
@@ -182,10 +168,7 @@ EXERCISES = {
         answer="bdf",
         read=read_letters,
         laws=(
-            (
-                'answer with letters from a to f in one string, such as "ac"',
-                lambda letters: set(letters) <= set("abcdef") and letters != "",
-            ),
+            only_letters("abcdef", "ac"),
             (
                 "those are the ones that pass unnoticed: which are found?",
                 lambda letters: letters != "ace",

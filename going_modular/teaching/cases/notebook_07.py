@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from going_modular.teaching.cases.notebook_01 import read_letters
+from going_modular.teaching.cases.letters import only_letters, read_letters
 from going_modular.teaching.exercises import Exercise
 
 __all__ = ["EXERCISES"]
@@ -161,10 +161,7 @@ EXERCISES = {
         answer="acf",
         read=read_letters,
         laws=(
-            (
-                'answer with letters from a to f in one string, such as "bd"',
-                lambda letters: set(letters) <= set("abcdef") and letters != "",
-            ),
+            only_letters("abcdef", "bd"),
             (
                 "one of yours changes how far every weight goes: look at what stands "
                 "before the quotient",

@@ -4,19 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from going_modular.teaching.cases.letters import only_letters, read_letters
 from going_modular.teaching.exercises import Exercise
 
 __all__ = ["EXERCISES"]
 
 AT_224, D = 86_567_656, 768  # parameters of ViT-B/16 with 1000 classes, and its width
-
-
-def read_letters(answer):
-    """Letters in any order, case and collection."""
-    if isinstance(answer, str | list | tuple | set | dict):
-        letters = "".join(map(str, answer)).lower().replace("and", "")
-        return "".join(sorted({letter for letter in letters if letter.isalpha()}))
-    return answer
 
 
 def lay_out(patches: Tensor, old: int) -> Tensor:
@@ -113,10 +106,7 @@ EXERCISES = {
         answer="ade",
         read=read_letters,
         laws=(
-            (
-                'answer with letters from a to f in one string, such as "bc"',
-                lambda letters: set(letters) <= set("abcdef") and letters != "",
-            ),
+            only_letters("abcdef", "bc"),
             (
                 "those are the ones that are refused",
                 lambda letters: letters != "bcf",

@@ -65,10 +65,6 @@ def small_ridge(X: Tensor, Y: Tensor, l2: float) -> Tensor:
     return X.T @ torch.linalg.solve(X @ X.T + l2 * identity, Y)
 
 
-def with_features(X: Tensor, Y: Tensor, l2: float) -> Tensor:
-    return torch.linalg.solve(X.T @ X + l2 * torch.eye(X.shape[1]).to(X), X.T @ Y)
-
-
 def ridge_cases() -> list[tuple]:
     generator = torch.Generator().manual_seed(0)
     sizes = [(2, 4, 1, 2.0), (3, 7, 2, 0.5), (5, 5, 3, 1.0), (6, 2, 2, 3.0)]
