@@ -7,7 +7,6 @@ import pytest
 import torch
 from browser import ExplorerOnScreen, open_browser, open_file, require_browser
 from PIL import Image
-from playwright.sync_api import expect
 from test_explorer import HOSTILE, class_names, make_image, make_model
 
 from going_modular.attention_maps import attention_rollout, capture
