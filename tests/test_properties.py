@@ -227,7 +227,7 @@ def test_parts_of_any_size_add_up_to_the_whole_batch(
     assert close(our_gradients, gradients)
 
 
-@examples(300)
+@examples(150)
 @given(st.integers(1, 400), st.data(), st.sampled_from(("cosine", "linear")))
 def test_the_rate_rises_in_warm_up_then_falls_to_zero(steps, data, decay):
     warmup = data.draw(st.integers(0, steps - 1))
@@ -411,7 +411,7 @@ def damages(draw) -> bytes:
     return content[:start] + draw(instead[how]) + content[end:]
 
 
-@examples(1200)
+@examples(400)
 @given(damages())
 @example(b"")
 def test_no_damage_changes_what_is_gone_on_from_unnoticed(damaged):
