@@ -42,13 +42,13 @@ from going_modular.training.run import Parts, complete_run
 from going_modular.training.run_folder import claim_output
 from going_modular.training.settings import (
     MODEL_FIELDS,
+    STEMS,
     TRAINING_FIELDS,
     Plan,
     TrainingSettings,
 )
 from going_modular.training.state_check import check_model_size
 from going_modular.utils import set_seeds
-from going_modular.vit import ViT
 
 NO_FLAG = ("in_channels", "num_classes", "representation_size", "mean", "std")
 
@@ -64,6 +64,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add_flags(parser.add_argument_group(training), TrainingSettings)
     title = "model (in brackets ViT-B/16's; without flags, sizes that suit the images)"
     model = parser.add_argument_group(title)
+    model.add_argument(
+        "--stem",
+        metavar="|".join(STEMS),
+        help="tokens of patches of pixels, or of a few convolutions' feature map: the "
+        "hybrid of section 3.1, which needs fewer photos (patches)",
+    )
     model.add_argument("--variant", help='a size of Table 1 and a patch side, "B/16"')
     add_flags(model, ViTConfig, NO_FLAG)
     return parser.parse_args(argv)
@@ -75,7 +81,7 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
     Returns:
         The plan, and the checkpoint to go on from, if any.
     """
-    settings = ("data", "variant", *MODEL_FIELDS, *TRAINING_FIELDS)
+    settings = ("data", "stem", "variant", *MODEL_FIELDS, *TRAINING_FIELDS)
     given = {k: v for k, v in vars(args).items() if k in settings and v is not None}
     if args.smoke:
         given = {**SMOKE, **given}
@@ -85,7 +91,7 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
         if "variant" in given:  # Table 1 decides the sizes
             preset = {k: v for k, v in preset.items() if k not in MODEL_FIELDS}
         return Plan.from_settings({**preset, **given}), None
-    expected = ("data", *MODEL_FIELDS, *TRAINING_FIELDS)
+    expected = ("data", "stem", *MODEL_FIELDS, *TRAINING_FIELDS)
     checkpoint = read_unfinished(args.output, expected)
     saved = follow_moved_data(checkpoint["settings"], given, SOURCES)
     if "variant" in given:
@@ -139,7 +145,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         plan, sets = load_images(plan, args)
     settings = plan.training
     set_seeds(settings.seed)
-    model = processes.place(ViT(plan.model))
+    model = processes.place(plan.build())
     optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
     batches = make_batches(settings, sets, processes.device)
     complete_run(

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from going_modular.config import ViTConfig, count_parameters
+from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.system.files import (
     bring_to_place,
@@ -24,7 +24,7 @@ from going_modular.system.files import (
 )
 from going_modular.system.reading import check_regular
 from going_modular.utils import is_out_of_memory
-from going_modular.variants.registers import REGISTERS, build_vit
+from going_modular.variants.building import build_vit, holds_as_many
 from going_modular.vit import ViT
 
 __all__ = [
@@ -161,9 +161,8 @@ def load_model(path: str | Path) -> tuple[ViT, tuple[str, ...]]:
             about = json.loads((file.metadata() or {})["vit"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         config, class_names = read_notes(about)
-        held = sum(w.numel() for k, w in weights.items() if k != REGISTERS)
-        if held != sum(count_parameters(config).values()):  # before it takes memory
-            raise ValueError(f"its notes tell of another model than its {held} numbers")
+        if not holds_as_many(weights, config):  # before it takes memory
+            raise ValueError("its notes tell of another model than its numbers")
         model = build_vit(config, weights)
         model.load_state_dict(weights)
     except FileNotFoundError:

@@ -22,7 +22,7 @@ def load_into(
 ) -> Report:
     """Fit what was found to a model and load it."""
     report, weights = Report(found.report), dict(found.weights)
-    found.check_registers(model)
+    found.check_kind(model)
     compare_configs(model.config, found.config, report)
     fit_positions(weights, model.config, found, resize, report)
     fit_head(weights, model.config, found, new_head, report)

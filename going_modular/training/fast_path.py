@@ -17,6 +17,7 @@ from going_modular.multihead_self_attention import (
 )
 from going_modular.training.settings import TrainingSettings
 from going_modular.transformer_encoder import TransformerEncoderBlock
+from going_modular.variants.conv_stem import ViTWithConvStem
 from going_modular.variants.registers import ViTWithRegisters
 from going_modular.vit import ViT
 
@@ -28,6 +29,7 @@ __all__ = [
     "is_compilers",
 ]
 
+KNOWN = (ViT, ViTWithRegisters, ViTWithConvStem)  # subclasses may compute otherwise
 COMPILED_FROM = 2000  # steps of a run on a GPU that pay for compiling
 
 
@@ -55,7 +57,11 @@ class FastPath(nn.Module):
         """
         super().__init__()
         self.model, self.precision = model, precision
-        self.shortened = whole and type(model) in (ViT, ViTWithRegisters)
+        self.shortened = whole and type(model) in (
+            ViT,
+            ViTWithRegisters,
+            ViTWithConvStem,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) images to (B, K) logits, in float32."""

@@ -7,12 +7,15 @@ import torch
 
 from going_modular.config import ViTConfig, require_positive_integer
 from going_modular.errors import InputError
+from going_modular.variants.conv_stem import ViTWithConvStem, stem_widths
+from going_modular.vit import ViT
 
 __all__ = [
     "CHOICES",
     "MODEL_FIELDS",
     "PRECISIONS",
     "Plan",
+    "STEMS",
     "TRAINING_FIELDS",
     "TrainingSettings",
     "check_types",
@@ -26,6 +29,7 @@ CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "compile": ("auto", "yes", "no"),
 }
+STEMS = ("patches", "conv")
 
 
 @dataclass(frozen=True)
@@ -136,14 +140,31 @@ TRAINING_FIELDS = tuple(field.name for field in fields(TrainingSettings))
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides a run's results."""
+    """Everything that decides a run's results.
+
+    Attributes:
+        data: A name of `datasets.sources.SOURCES`, or the folder of the photos.
+        model: Sizes of the model.
+        training: How it is trained.
+        stem: What the model makes tokens of: "patches" of pixels, as in the paper's
+            Equation 1, or places of a feature map of a few convolutions, "conv".
+    """
 
     data: str
     model: ViTConfig
     training: TrainingSettings
+    stem: str = "patches"
 
     def __post_init__(self):
         check_types(self)
+        if self.stem not in STEMS:
+            raise ValueError(f"stem must be {' or '.join(STEMS)}, not {self.stem!r}")
+        if self.stem == "conv":
+            stem_widths(self.model.patch_size)
+
+    def build(self) -> ViT:
+        """The model, not yet trained."""
+        return ViTWithConvStem(self.model) if self.stem == "conv" else ViT(self.model)
 
     @classmethod
     def from_settings(cls, settings: dict) -> "Plan":
@@ -157,9 +178,11 @@ class Plan:
                 if variant
                 else ViTConfig(**model)
             )
-            return cls(settings["data"], config, TrainingSettings(**training))
+            stem = settings.get("stem", "patches")
+            return cls(settings["data"], config, TrainingSettings(**training), stem)
         except ValueError as error:
             raise InputError(str(error)) from None
 
     def settings(self) -> dict:
-        return {"data": self.data, **asdict(self.model), **asdict(self.training)}
+        about = {"data": self.data, "stem": self.stem}
+        return {**about, **asdict(self.model), **asdict(self.training)}

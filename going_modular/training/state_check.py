@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from going_modular.config import ViTConfig, count_parameters
+from going_modular.config import ViTConfig
+from going_modular.variants.building import holds_as_many
 
 __all__ = ["check_model_size", "check_state"]
 
@@ -127,5 +128,5 @@ def check_model_size(checkpoint: Mapping, config: ViTConfig) -> None:
         ValueError: The settings say another number of parameters.
     """
     weights = checkpoint["trainer"]["model"]
-    held = sum(w.numel() for w in weights.values() if isinstance(w, Tensor))
-    require(held == sum(count_parameters(config).values()), "the size of the model")
+    tensors = {k: w for k, w in weights.items() if isinstance(w, Tensor)}
+    require(holds_as_many(tensors, config), "the size of the model")

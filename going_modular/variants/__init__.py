@@ -1,4 +1,4 @@
 """Relatives of the paper's model, beside the taught classes and built from them.
 
-Read first: `registers`.
+Read first: `registers` and `conv_stem`; `building` tells which one weights are for.
 """

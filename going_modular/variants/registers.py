@@ -7,7 +7,7 @@ from going_modular.config import ViTConfig
 from going_modular.patch_embedding import PatchEmbedding
 from going_modular.vit import ViT
 
-__all__ = ["REGISTERS", "ViTWithRegisters", "build_vit", "registers_for_timm"]
+__all__ = ["REGISTERS", "ViTWithRegisters", "registers_for_timm"]
 
 REGISTERS = "patch_embedding.registers"  # their name among the weights
 
@@ -48,13 +48,6 @@ class ViTWithRegisters(ViT):
         """
         super().__init__(config)
         self.patch_embedding = EmbeddingWithRegisters(config, num_registers)
-
-
-def build_vit(config: ViTConfig, weights: dict[str, Tensor]) -> ViT:
-    """The model that weights by our names are for, with or without registers."""
-    if REGISTERS in weights:
-        return ViTWithRegisters(config, weights[REGISTERS].shape[1])
-    return ViT(config)
 
 
 def registers_for_timm(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,7 +16,8 @@ from going_modular.checkpoint import read_notes
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.system.text import printable
-from going_modular.variants.registers import REGISTERS, build_vit
+from going_modular.variants.building import build_vit, has_conv_stem
+from going_modular.variants.registers import REGISTERS
 from going_modular.vit import ViT
 from going_modular.weights.choosing import choose_model
 from going_modular.weights.conversion import (
@@ -151,11 +152,16 @@ class Pretrained:
     class_names: tuple[str, ...] | None = None
 
     def build(self, config: ViTConfig) -> ViT:
-        """A new model of this kind: with registers, where the weights have them."""
+        """A new model of this kind: with what the weights have beside the plain one."""
         return build_vit(config, self.weights)
 
-    def check_registers(self, model: ViT) -> None:
-        """Refuse a model that has not as many registers as the weights."""
+    def check_kind(self, model: ViT) -> None:
+        """Refuse a model with another stem, or not as many registers, than these."""
+        if has_conv_stem(self.weights) != has_conv_stem(model.state_dict()):
+            raise InputError(
+                "of weights and model, one has a convolutional stem and one has "
+                "none: build the model with from_pretrained"
+            )
         none = torch.empty(1, 0, 0)
         theirs = self.weights.get(REGISTERS, none).shape[1]
         ours = model.state_dict().get(REGISTERS, none).shape[1]

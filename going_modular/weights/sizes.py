@@ -11,8 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from going_modular.config import VARIANTS, ViTConfig
 from going_modular.errors import InputError
-from going_modular.variants.registers import REGISTERS
-from going_modular.vit import ViT
+from going_modular.variants.building import build_vit
 from going_modular.weights.files import first_line
 from going_modular.weights.formats import BLOCK, FORMATS, IMAGENET, Format
 
@@ -340,14 +339,16 @@ class NoStartValues(TorchFunctionMode):
 FIRST_BLOCK = BLOCK.replace("#", "0")
 
 
-def expected_shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of a model's tensors by their names, from one that takes no memory.
+def expected_shapes(
+    config: ViTConfig, weights: Mapping[str, Tensor] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors, by name, of a model that takes no memory.
 
     Its blocks are alike, so one is built.
     """
     try:
         with torch.device("meta"), NoStartValues():
-            model = ViT(replace(config, depth=1))
+            model = build_vit(replace(config, depth=1), weights or {})
     except (OverflowError, RuntimeError, TypeError) as error:  # more than 2^63 bytes
         raise InputError(
             f"no tensor is as large as the model's sizes say ({first_line(error)})"
@@ -367,9 +368,10 @@ def check_shapes(
     """Hold all names and shapes against the model's own; only a head may be absent."""
     if config.depth > len(weights):  # a file may say any depth: build no such model
         raise InputError(f"the weights lack most of {config.depth:,} blocks")
-    expected = expected_shapes(config)
-    if REGISTERS in weights:
-        expected[REGISTERS] = (1, weights[REGISTERS].shape[1], config.embedding_dim)
+    try:
+        expected = expected_shapes(config, weights)
+    except ValueError as error:  # a stem that no patch of this side has
+        raise InputError(f"the weights describe no model: {error}") from None
     for ours, tensor in weights.items():
         if ours not in expected:
             raise InputError(f"{', '.join(names[ours])} has no place in the model")

@@ -1,0 +1,90 @@
+"""The paper's hybrid, made small: a few convolutions look at the image first."""
+
+from torch import Tensor, nn
+
+from going_modular.config import ViTConfig
+from going_modular.patch_embedding import PatchEmbedding, lecun_normal_
+from going_modular.vit import ViT
+
+__all__ = ["STEM", "ViTWithConvStem", "conv_stem", "stem_widths"]
+
+STEM = "patch_embedding.stem."  # how the names of its weights begin
+WIDTHS = (32, 64, 128)  # channels after each halving; further ones keep the last
+GROUPS = 8  # of channels that are normalised together
+
+
+def stem_widths(patch_size: int) -> list[int]:
+    """Channels after each halving, down to one place for each patch.
+
+    Raises:
+        ValueError: No number of halvings gives this side.
+    """
+    halvings = patch_size.bit_length() - 1
+    if patch_size < 2 or patch_size != 2**halvings:
+        raise ValueError(
+            "a convolutional stem halves the image, so patch_size must be 2, 4, 8, 16 "
+            f"or 32, not {patch_size}"
+        )
+    return [WIDTHS[min(stage, len(WIDTHS) - 1)] for stage in range(halvings)]
+
+
+def conv_stem(config: ViTConfig) -> nn.Sequential:
+    """Convolutions from an image to a map with one place for each patch.
+
+    Each of log2(P) stages halves the map with a convolution of stride 2 and looks at it
+    once more with another. Groups of channels are normalised, as in the paper's
+    hybrids, so that images of a batch do not depend on each other.
+
+    Returns:
+        A module that maps (B, C, H, W) images to (B, W_stem, H/P, W/P) features.
+    """
+    layers, channels = [], config.in_channels
+    for width in stem_widths(config.patch_size):
+        for before, stride in ((channels, 2), (width, 1)):
+            layers += [
+                nn.Conv2d(before, width, 3, stride, padding=1, bias=False),
+                nn.GroupNorm(GROUPS, width),
+                nn.ReLU(),
+            ]
+        channels = width
+    return nn.Sequential(*layers)
+
+
+class EmbeddingWithConvStem(PatchEmbedding):
+    """Equation 1, where E projects a place of a feature map instead of raw pixels."""
+
+    def __init__(self, config: ViTConfig):
+        super().__init__(config)
+        self.stem = conv_stem(config)
+        width = stem_widths(config.patch_size)[-1]
+        self.projection = nn.Linear(width, config.embedding_dim)  # E
+        lecun_normal_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed (B, C, H, W) images as (B, T, D) tokens, z_0."""
+        if tuple(x.shape[1:]) != self.input_shape:
+            expected = ", ".join(map(str, self.input_shape))
+            raise ValueError(
+                f"expected images of shape (B, {expected}), got {tuple(x.shape)}"
+            )
+        features = self.stem(x)  # (B, W_stem, H/P, W/P)
+        x_p = features.flatten(2).transpose(1, 2)  # (B, N, W_stem)
+        return self.embed(x_p)
+
+
+class ViTWithConvStem(ViT):
+    """A `ViT` whose patches are places of a feature map, made by a few convolutions.
+
+    A convolution knows from the start that neighbouring pixels belong together and that
+    things may lie anywhere. A Vision Transformer has to learn that from many photos, so
+    with few of them the stem helps much.
+
+    Source: ViT paper, section 3.1, "Hybrid Architecture"; the small stem in place of a
+    ResNet as in Xiao et al., Early Convolutions Help Transformers See Better, arXiv
+    2106.14881.
+    """
+
+    def __init__(self, config: ViTConfig):
+        super().__init__(config)
+        self.patch_embedding = EmbeddingWithConvStem(config)
