@@ -152,6 +152,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         args.overwrite,
         options,
         processes,
+        command=["train.py", *args.typed],
     )
 
 
