@@ -248,7 +248,7 @@ def recall_table(report: Report, labels: Sequence[int]) -> str:
     )
     return (
         '<table class="recalls">\n<thead><tr><th>class</th><th>recall (interval)</th>'
-        f"<th>recognised</th></tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+        f"<th>images</th></tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
     )
 
 

@@ -54,10 +54,9 @@ def encode_panels(figure: Figure) -> dict[str, str]:
     So one may stand above the other on a phone.
     """
     figure.draw_without_rendering()  # arranges the panels
-    renderer = figure.canvas.get_renderer()
     panels = {}
     for ax in figure.axes:
-        extent = ax.get_tightbbox(renderer).padded(6)  # pixels
+        extent = ax.get_tightbbox().padded(6)  # pixels
         file = io.BytesIO()
         inches = extent.transformed(figure.dpi_scale_trans.inverted())
         figure.savefig(file, format="png", bbox_inches=inches, dpi=SHARP)
