@@ -4,8 +4,9 @@
     python train.py --data path/to/photos --epochs 30
     python train.py --data fashion_mnist
 
-The output folder receives the weights, the results, their curves, a confusion matrix
-and, after each epoch, a checkpoint from which --resume goes on.
+The output folder receives the weights, the results, their curves, a confusion matrix,
+report.html to look at in a browser and, after each epoch, a checkpoint from which
+--resume goes on.
 """
 
 import going_modular.system.early_stop  # noqa: F401
@@ -158,6 +159,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         args.overwrite,
         options,
         processes,
+        command=["train.py", *args.typed],
     )
 
 

@@ -156,6 +156,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         options,
         processes,
         note=note,
+        command=["train_transferlearning.py", *args.typed],
     )
 
 

@@ -467,6 +467,7 @@ FOREIGN = {
     "steps.jsonl": '{"day": 3}\n',
     "loss_curves.png": None,
     "confusion_matrix.png": None,
+    "report.html": "mine",
     "results.pkl": "mine",
     "model.safetensors": "mine",
 }

@@ -1,5 +1,8 @@
 """Figures show the numbers they were given."""
 
+from itertools import pairwise
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,6 +18,7 @@ from going_modular.helper_functions import (
     plot_score_scaling,
     to_picture,
 )
+from going_modular.plots.style import use_style
 
 RESULTS = {
     "train_loss": [2.0, 1.5],
@@ -46,6 +50,49 @@ def test_confusion_matrix_shows_shares_of_the_true_class():
     ax = plot_confusion_matrix(labels, predictions, ["cat", "dog"]).axes[0]
     assert ax.images[0].get_array().tolist() == [[0.75, 0.25], [1, 0]]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+
+
+@pytest.mark.parametrize("K", [2, 3, 10, 20, 21, 50, 51, 100, 1000])
+def test_names_beside_a_confusion_matrix_never_touch(K):
+    use_style()
+    labels = torch.arange(K)
+    names = [f"{i} is a name of thirty letters"[:30] for i in range(K)]
+    figure = plot_confusion_matrix(labels, labels, names)
+    figure.canvas.draw()
+    ax = figure.axes[0]
+    rows, columns = (axis.get_ticklabels() for axis in (ax.yaxis, ax.xaxis))
+    assert len(rows) == len(columns) <= 50 and (K > 50 or len(rows) == K)
+    assert rows[0].get_text() == names[0][:23] + "…"
+    tops = [text.get_window_extent() for text in rows]
+    assert all(a.ymin > b.ymax for a, b in pairwise(tops))
+    turned = [text.get_window_extent() for text in columns]
+    if columns[0].get_rotation() == 90:
+        assert all(a.xmax < b.xmin for a, b in pairwise(turned))
+    else:  # slanted: what lies between two baselines is their step across times sin 45
+        lines = np.diff([text.get_transform().transform((text._x, 0))[0]
+                         for text in columns]) / 2**0.5  # fmt: skip
+        assert (lines > 9 * figure.dpi / 72).all()
+    whole = figure.bbox
+    for box in (*tops, *turned):
+        assert 0 <= box.xmin and box.xmax <= whole.xmax and 0 <= box.ymin
+    assert (figure.get_figwidth() > 7) == (20 < K <= 50)
+
+
+def test_cells_of_a_confusion_matrix_count_images_up_to_20_classes():
+    labels = torch.tensor([0] * 12345 + [1] * 3)
+    predictions = labels.clone()
+    predictions[:5] = 1
+    figure = plot_confusion_matrix(labels, predictions, [*"abcdefghijklmnopqrst"])
+    figure.canvas.draw()
+    texts = {t.get_position(): t for t in figure.axes[0].texts}
+    shown = {
+        place: t.get_text() for place, t in texts.items() if t.get_text() != "none"
+    }
+    assert shown == {(0, 0): "12340", (1, 0): "5", (1, 1): "3"}
+    cell = figure.axes[0].get_window_extent().width / 20
+    assert texts[0, 0].get_window_extent().width < cell
+    labels = torch.arange(21)
+    assert not plot_confusion_matrix(labels, labels, [*map(str, labels)]).axes[0].texts
 
 
 def test_pictures_are_the_same_from_bytes_and_from_normalised_floats():

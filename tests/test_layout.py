@@ -26,6 +26,7 @@ FLOORS = (
     "predictions",
     "plots",
     "explorer",
+    "report",
     "helper_functions teaching",
     "processes",
     "training",

@@ -40,13 +40,15 @@ from going_modular.data_setup import (
     Batches,
 )
 from going_modular.datasets.sources import load_digits
-from going_modular.engine import evaluate
+from going_modular.engine import evaluate, predict_logits
 from going_modular.errors import InputError
+from going_modular.explorer.encoding import to_data_url
 from going_modular.optimization import build_optimizer
 from going_modular.processes.alone import Processes
 from going_modular.processes.start import start_processes
 from going_modular.processes.together import ManyProcesses, device_kind
-from going_modular.training.run_folder import CHECKPOINT, FILES
+from going_modular.report.findings import find
+from going_modular.training.run_folder import CHECKPOINT, FILES, REPORT
 from going_modular.vit import ViT
 
 SLOW = "SLOW" in os.environ
@@ -496,6 +498,15 @@ def test_fine_tuning_in_two_processes_gives_the_curve_of_one(
     call(capsys, train_transferlearning, *flags, "--output", tmp_path / "one")
     check_curves(run.folder, tmp_path / "one")
     check_weights(weights(run.folder), weights(tmp_path / "one"))
+    # Each image in the report stands beside its own scores: there are two batches of
+    # test images, and each process has scored a part of both.
+    model, _ = load_model(run.folder / "model.safetensors")
+    test_set = load_digits()[1]
+    logits, labels = predict_logits(model, Batches(test_set, 500))
+    report = (run.folder / REPORT).read_text(encoding="utf-8")
+    for mistake in find(logits, labels).mistakes[:8]:
+        assert to_data_url(test_set.images[mistake.place]) in report
+    assert "Where did it look?" in report
 
 
 # Unusable input

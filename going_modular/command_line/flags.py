@@ -61,9 +61,18 @@ LARGEST = 8192  # pixels of a side
 
 
 def one_line_parser(description: str) -> argparse.ArgumentParser:
-    """A parser whose errors are one line, with exit status 2; one process prints."""
+    """A parser whose errors are one line, with exit status 2; one process prints.
+
+    The flags that it reads have what was `typed` with them, word by word.
+    """
 
     class Parser(argparse.ArgumentParser):
+        def parse_args(self, args=None, namespace=None):
+            typed = sys.argv[1:] if args is None else [*args]
+            found = super().parse_args(args, namespace)
+            found.typed = typed
+            return found
+
         def error(self, message: str):
             message += suggestion(self, message)
             if says_first():

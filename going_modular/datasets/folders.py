@@ -11,6 +11,7 @@ shows what a folder is taken for.
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,16 @@ from going_modular.datasets.photos import read_photo
 from going_modular.errors import InputError
 from going_modular.system.text import as_text, printable
 
-__all__ = ["load_folder", "load_splits", "split"]
+__all__ = ["PhotoSet", "load_folder", "load_splits", "split"]
 
 MANY = 20  # lines of a list
+
+
+@dataclass(frozen=True)
+class PhotoSet(ImageSet):
+    """An `ImageSet` that knows the file of each photo."""
+
+    paths: tuple[Path, ...] = ()
 
 
 def load_folder(folder: str | Path, image_size: int = 224, **options) -> tuple:
@@ -145,7 +153,7 @@ def read_split(
             print(f"    ... and {len(left_out) - MANY} more")
     pieces = images.split([len(part) for part in parts])
     return tuple(
-        ImageSet(piece, labels[part], names)
+        PhotoSet(piece, labels[part], names, tuple(photos[i][0] for i in part.tolist()))
         for piece, part in zip(pieces, parts, strict=True)
     )
 

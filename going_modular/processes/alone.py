@@ -98,9 +98,8 @@ class Processes:
         return evaluate(model, batches)
 
     def predict(self, model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
-        """(n,) guessed classes and (n,) labels of all images, on the CPU."""
-        logits, labels = predict_logits(model, batches)
-        return logits.argmax(dim=1), labels  # (n,)
+        """(n, K) logits and (n,) labels of all images, in order, on the CPU."""
+        return predict_logits(model, batches)
 
     def whole(self, state: dict) -> dict:
         """A state with all its tensors whole, in the first process."""

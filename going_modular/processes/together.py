@@ -146,10 +146,13 @@ class ManyProcesses(Processes):
     @torch.inference_mode()
     def predict(self, model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
         model.eval()
-        pairs = [torch.stack([model(x).argmax(dim=1), y], dim=1) for x, y in batches]
-        pairs = self.accelerator.gather(torch.cat(pairs)).cpu()  # (n + padding, 2)
-        pairs = pairs[pairs[:, 1] != PADDING]  # (n, 2)
-        return pairs[:, 0], pairs[:, 1]  # (n,), (n,)
+        found = []
+        for x, y in batches:  # gathered one by one, the parts lie in the images' order
+            logits, labels = self.accelerator.gather((model(x), y))  # (B + padding, ..)
+            real = labels != PADDING
+            found.append((logits[real].cpu(), labels[real].cpu()))
+        logits, labels = zip(*found, strict=True)
+        return torch.cat(logits), torch.cat(labels)  # (n, K), (n,)
 
 
 def device_kind(name: str) -> str:

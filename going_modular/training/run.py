@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from going_modular.optimization import build_schedule
 from going_modular.plots.results import plot_confusion_matrix, plot_loss_curves
 from going_modular.plots.style import save_figure, use_style
 from going_modular.processes.alone import ALONE, Processes
+from going_modular.report.writing import write_report
 from going_modular.system.files import write_file
 from going_modular.system.text import print_table
 from going_modular.training.fast_path import choose_computation
@@ -28,6 +30,7 @@ from going_modular.training.resuming import (
 from going_modular.training.run_folder import (
     CHECKPOINT,
     FILES,
+    REPORT,
     clear_output,
     hold_output,
     write_settings,
@@ -92,6 +95,7 @@ def complete_run(
     options: dict,
     processes: Processes = ALONE,
     note: str = "",
+    command: Sequence[str] = (),
 ) -> None:
     """Train, write what a run leaves, and say how it ended.
 
@@ -106,6 +110,7 @@ def complete_run(
         options: Those of `train_with_checkpoints` that change no result.
         processes: Those that train together.
         note: Printed below the settings.
+        command: The script and what was typed after it, for the report.
     """
     held = {k: v for k, v in vars(parts).items() if k.endswith("batches") and v}
     parts = replace(parts, **{k: processes.share(v) for k, v in held.items()})
@@ -120,7 +125,9 @@ def complete_run(
             output, plan, parts, checkpoint, processes=processes, **options
         )
         batches = processes.share(image_batches)
-        write_outputs(output, model, batches, trainer, processes)
+        write_outputs(
+            output, model, batches, trainer, processes, plan.settings(), command
+        )
     print_summary(output, model, parts, trainer)
 
 
@@ -175,10 +182,7 @@ def train_with_checkpoints(
     kept["data"] = describe_data(
         parts.train_batches.data, *(batches.data for batches in held)
     )
-    sharded = " that share parameters" if processes.sharded else ""
-    machine = describe_machine(trainer.device)
-    machine["processes"] = f"{processes.count}{sharded}"
-    kept["machine"] = {name: str(value) for name, value in machine.items()}
+    kept["machine"] = about_machine(trainer.device, processes)
     if checkpoint is not None:
         with refusing_foreign_checkpoint(output):
             check_same_data(output, checkpoint["data"], kept["data"])
@@ -219,10 +223,12 @@ def write_outputs(
     test_batches: Batches,
     trainer: Trainer,
     processes: Processes = ALONE,
+    settings: dict | None = None,
+    command: Sequence[str] = (),
 ) -> None:
     """Write the files that a finished run consists of; all processes take part."""
     names = test_batches.data.class_names
-    guesses, labels = processes.predict(model, test_batches)
+    logits, labels = processes.predict(model, test_batches)
     results = trainer.results
     if "test_acc" not in results:  # counted once, now that all is chosen
         test = processes.evaluate(model, test_batches)
@@ -239,9 +245,45 @@ def write_outputs(
     curves = plot_loss_curves(results)
     write_file(output / "loss_curves.png", lambda path: save_figure(curves, path))
     with warnings.catch_warnings(action="ignore"):  # letters that the font lacks
-        confusion = plot_confusion_matrix(labels, guesses, names)
-        path = output / "confusion_matrix.png"
+        confusion = plot_confusion_matrix(labels, logits.argmax(dim=1), names)
+        write_report(
+            output / REPORT,
+            model,
+            test_batches.data,
+            logits,
+            command,
+            settings or {},
+            about_machine(trainer.device, processes),
+            results,
+            curves,
+            confusion,
+            remarks_on(trainer),
+        )
+        path = output / "confusion_matrix.png"  # last: with it a run is finished
         write_file(path, lambda beside: save_figure(confusion, beside))
+
+
+def about_machine(device: torch.device, processes: Processes) -> dict[str, str]:
+    """What the last digits of the results depend on."""
+    sharded = " that share parameters" if processes.sharded else ""
+    machine = describe_machine(device)
+    machine["processes"] = f"{processes.count}{sharded}"
+    return {name: str(value) for name, value in machine.items()}
+
+
+def remarks_on(trainer: Trainer) -> list[str]:
+    """What is to be known of the test accuracy, in sentences."""
+    if trainer.best is not None:
+        return [
+            "The validation images chose the weights of epoch "
+            f"{trainer.best_epoch}; the test images were counted once, at the end."
+        ]
+    if trainer.patience:
+        return [
+            "The same images also decided when to stop, so the figure may be a little "
+            "too good; a folder of validation images would decide that instead."
+        ]
+    return []
 
 
 def print_summary(
@@ -274,4 +316,5 @@ def print_summary(
         "evaluation included",
         waiting=f"{trainer.waited / trainer.seconds:.1%} of the time, for data",
         written=f"{output}: {', '.join(FILES)}",
+        report=f"{output / REPORT}, to open in a browser",
     )

@@ -21,6 +21,7 @@ __all__ = [
     "claim_output",
     "CHECKPOINT",
     "FILES",
+    "REPORT",
     "check_apart",
     "check_output",
     "choose_output",
@@ -40,6 +41,7 @@ FILES = (  # at the end
     "loss_curves.png",
     "confusion_matrix.png",
 )
+REPORT = "report.html"  # before the last of these; older finished runs have none
 # What a run that died before its first checkpoint may have left, and how each begins.
 WRITTEN_ANEW = {
     SETTINGS: f'{{\n  "written by": "{MARK}"',
@@ -110,7 +112,7 @@ def check_output(folder: Path, overwrite: bool) -> None:
             f"{folder} holds an unfinished run: add --resume to go on, or --overwrite "
             "to start again"
         )
-    taken = [name for name in FILES if os.path.lexists(folder / name)]
+    taken = [name for name in (*FILES, REPORT) if os.path.lexists(folder / name)]
     taken += [name for name in WRITTEN_ANEW if is_foreign(folder / name)]
     if taken:
         raise InputError(
@@ -194,7 +196,7 @@ def hold_output(
 def clear_output(folder: Path) -> None:
     """Remove what an earlier run left in a folder."""
     before = previous(folder / CHECKPOINT).name
-    for name in (CHECKPOINT, before, *FILES, *LOGS):
+    for name in (CHECKPOINT, before, *FILES, REPORT, *LOGS):
         (folder / name).unlink(missing_ok=True)
 
 
