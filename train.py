@@ -9,6 +9,7 @@ and, after each epoch, a checkpoint from which --resume goes on.
 """
 
 import going_modular.system.early_stop  # noqa: F401
+import going_modular.system.openmp  # noqa: F401
 
 import argparse
 import sys
