@@ -9,6 +9,7 @@ network, or a picture of the class token's attention.
 """
 
 import going_modular.system.early_stop  # noqa: F401
+import going_modular.system.openmp  # noqa: F401
 
 import argparse
 import sys

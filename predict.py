@@ -8,6 +8,7 @@ Prints the likeliest classes of each photo and draws them into a picture.
 """
 
 import going_modular.system.early_stop  # noqa: F401
+import going_modular.system.openmp  # noqa: F401
 
 import argparse
 import json
@@ -42,6 +43,8 @@ from going_modular.system.text import (
     progress_of,
     saying,
 )
+from going_modular.training.fast_path import choose_precision, for_prediction
+from going_modular.training.settings import CHOICES, PRECISIONS
 from going_modular.utils import choose_device
 from going_modular.weights.files import weight_files
 from going_modular.weights.reading import read_pretrained
@@ -81,6 +84,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--overwrite", action="store_true", help="replace the files of an earlier run"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument(
+        "--precision",
+        choices=CHOICES["precision"],
+        default="auto",
+        help="number format; auto takes bf16 where the hardware computes in it (auto)",
+    )
     parser.add_argument(
         "--skip-bad",
         action="store_true",
@@ -122,6 +131,7 @@ def run(args: argparse.Namespace) -> None:
     check_flags(args)
     options = weights_options(args)
     device = choose_device(args.device)
+    precision = choose_precision(args.precision, device)
     outputs = [path for path in (args.output, args.json) if path is not None]
     photos = find_photos(args.photos, leave_out=outputs)
     try:
@@ -136,13 +146,14 @@ def run(args: argparse.Namespace) -> None:
     except InputError as error:
         name = "" if args.weights in str(error) else f"{args.weights}: "
         raise InputError(f"{name}{error}") from None
+    model = for_prediction(model.to(device), PRECISIONS[precision])
     height, width = model.config.image_shape
     print_table(
         weights=args.weights,
         model=f"{width} x {height} pixels, {len(class_names)} classes, "
         f"{sum(p.numel() for p in model.parameters()):,} parameters",
         photos=f"{len(photos):,}",
-        device=device,
+        device=f"{device}, in bfloat16" if precision == "bf16" else device,
     )
     for line in found.report.remarks():
         print(line)
@@ -163,7 +174,7 @@ def run(args: argparse.Namespace) -> None:
 
     with progress_of(len(photos), "photo") as bar:
         for prediction in predict_photos(
-            model.to(device),
+            model,
             photos,
             class_names,
             top=args.top,
@@ -179,6 +190,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"none of the {len(photos)} files is a readable image")
 
     about = {"weights": args.weights, "image_size": [height, width]}
+    about["precision"] = precision
     with saying("drawing"):
         write_outputs(args, shown, {**about, "photos": records, "left_out": left_out})
     print()

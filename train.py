@@ -10,6 +10,7 @@ report.html to look at in a browser and, after each epoch, a checkpoint from whi
 """
 
 import going_modular.system.early_stop  # noqa: F401
+import going_modular.system.openmp  # noqa: F401
 
 import argparse
 import sys

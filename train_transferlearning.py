@@ -9,9 +9,11 @@ Without flags it takes the weights that come with this project, trained on cloth
 """
 
 import going_modular.system.early_stop  # noqa: F401
+import going_modular.system.openmp  # noqa: F401
 
 import argparse
 import sys
+from dataclasses import replace
 
 from going_modular.command_line.ending import run_training
 from going_modular.command_line.flags import (
@@ -29,6 +31,7 @@ from going_modular.datasets.sources import SOURCES, load_data
 from going_modular.errors import InputError
 from going_modular.pretrained import load_pretrained
 from going_modular.processes.alone import Processes
+from going_modular.training.fast_path import choose_precision
 from going_modular.training.resuming import (
     check_same_settings,
     follow_moved_data,
@@ -111,6 +114,13 @@ def load_images(
     return load_data(plan.data, size, args.download, args.skip_bad, seed, args.cache)
 
 
+def with_chosen_precision(plan: TransferPlan, processes: Processes) -> TransferPlan:
+    """With the precision that "auto" stands for: features are computed in it."""
+    precision = choose_precision(plan.training.precision, processes.device)
+    precision = processes.first_process_choice(precision)
+    return replace(plan, training=replace(plan.training, precision=precision))
+
+
 def run(args: argparse.Namespace, processes: Processes) -> None:
     options = run_options(args)
     with processes.in_turns():
@@ -134,6 +144,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     report = load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
     set_seeds(plan.training.seed)
     processes.place(model)
+    plan = with_chosen_precision(plan, processes)
     sets = {name: fit_set(data, model.config) for name, data in sets.items()}
     note = f"weights: {report.summary()}"
     if plan.shots:

@@ -147,7 +147,8 @@ def predict_photos(
     and channels, and normalised by its mean and deviation.
 
     Args:
-        model: In evaluation mode, on any device.
+        model: In evaluation mode, on any device, or what `training.fast_path` makes
+            of it for prediction.
         paths: The photos' files.
         class_names: One name a class.
         top: Guesses for each photo, or as many as there are classes.

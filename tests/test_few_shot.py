@@ -84,3 +84,5 @@ def test_features_are_y_of_equation_4():
     expected = model.forward_features(images / 127.5 - 1)
     check_close(features, expected, 1e-5)
     assert not features.requires_grad
+    half, _ = compute_features(model, Batches(data, 2), torch.bfloat16)
+    assert half.dtype == torch.float32 and 0 < (half - features).abs().max() < 0.1

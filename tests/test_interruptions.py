@@ -340,7 +340,8 @@ def test_fine_tuning_killed_ends_with_the_same_bytes(mode, whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 @pytest.mark.parametrize("step", [2, 15, 17, 30])
 def test_a_signal_lets_the_step_end_and_the_checkpoint_holds_it(
@@ -384,6 +385,53 @@ def test_a_second_ctrl_c_stops_at_once(whole, tmp_path):
     assert "stopped at once; what the last checkpoint holds is kept" in line
     assert (folder / CHECKPOINT).read_bytes() == before
     TRAIN.go_on(folder)
+    check_equal(folder, whole)
+
+
+def live_on(terminal: str, folder: Path, ignore: bool) -> None:
+    """Be the program in front of a terminal of its own, held before its second step."""
+    if ignore:  # as after nohup, but with its output still on the terminal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.setsid()
+    number = os.open(terminal, os.O_RDWR)  # which makes it this session's
+    for stream in (0, 1, 2):
+        os.dup2(number, stream)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    hold(2, folder)
+
+
+@pytest.fixture
+def terminal():
+    """Our end of a terminal, and the name of the other."""
+    mine, other = os.openpty()
+    yield mine, os.ttyname(other), other
+    for number in (mine, other):
+        with suppress(OSError):
+            os.close(number)
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+def test_a_run_whose_terminal_closes_is_saved_or_goes_on(
+    ignore, terminal, whole, tmp_path, plain_figures, capsys
+):
+    """Where it prints and draws its bar, every write then fails."""
+    mine, name, other = terminal
+    folder = tmp_path / "run"
+    loud = replace(TRAIN, options=[o for o in OPTIONS if o != "--quiet"])
+    run = loud.start(folder, prepare=partial(live_on, name, folder, ignore))
+    wait_for_hold(folder, run)
+    said = os.read(mine, 10**6).decode()
+    assert "embedding dim" in said, "it prints there"
+    os.close(other)
+    os.close(mine)  # the system sends SIGHUP
+    folder.with_name("go").touch()
+    ended = run.end()
+    assert ended.status == (0 if ignore else 129)
+    check_tidy(folder)
+    if not ignore:
+        state = load_checkpoint(folder / CHECKPOINT)["trainer"]
+        assert state["step"] == run.lines() == 2
+        assert "going on after epoch 0, step 2" in resume(capsys, folder)
     check_equal(folder, whole)
 
 

@@ -16,6 +16,7 @@ import predict
 from going_modular.checkpoint import save_model
 from going_modular.config import ViTConfig
 from going_modular.predictions import load_classifier, predict_photos
+from going_modular.training import fast_path
 from going_modular.vit import ViT
 from going_modular.weights.sources import BUILT_IN
 
@@ -71,7 +72,9 @@ def refused(capsys, *argv) -> str:
 
 
 def predicted(capsys, *argv) -> str:
-    """Run predict.py and return what it prints."""
+    """Run predict.py, in float32 on every machine, and return what it prints."""
+    if "--precision" not in argv:
+        argv = (*argv, "--precision", "fp32")
     assert predict.main([str(a) for a in argv]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
@@ -102,6 +105,27 @@ def test_printed_and_written_predictions_are_those_of_the_model(
             assert entry["probability"] == pytest.approx(guess.probability, abs=1e-6)
             name = guess.name.replace("\n", "\\n")
             assert line.split(maxsplit=2) == [f"{100 * guess[2]:.2f}", "%", name]
+
+
+@pytest.mark.parametrize(
+    ("precision", "there", "half"),
+    [("bf16", False, True), ("auto", True, True), ("auto", False, False),
+     ("fp32", True, False)],
+)  # fmt: skip
+def test_half_precision_follows_the_flag_or_the_hardware_and_is_said(
+    precision, there, half, folder, weights, monkeypatch, capsys
+):
+    monkeypatch.setattr(fast_path, "has_bf16", lambda device: there)
+    argv = ["photos/b.png", "--weights", weights, "--json", "p.json", "--device", "cpu"]
+    printed = predicted(capsys, *argv, "--precision", precision)
+    assert ("device   cpu, in bfloat16\n" in printed) == half
+    results = json.loads((folder / "p.json").read_text())
+    assert results["precision"] == ("bf16" if half else "fp32")
+    model, names = load_classifier(weights)
+    (exact,) = predict_photos(model, ["photos/b.png"], names)
+    found = {p["class"]: p["probability"] for p in results["photos"][0]["predictions"]}
+    changes = [abs(found[g.name] - g.probability) for g in exact.guesses]
+    assert 1e-5 < max(changes) < 0.05 if half else max(changes) < 1e-6
 
 
 @pytest.mark.parametrize("resize", ["official", "timm"])

@@ -56,6 +56,7 @@ def test_an_error_has_its_status_and_its_line(error, status, line, capsys):
 STOPS = [
     (Stopped(signal.SIGINT), 130, f"train.py: stopped; {STEPS}"),
     (Stopped(signal.SIGTERM), 143, f"train.py: stopped; {STEPS}"),
+    (Stopped(getattr(signal, "SIGHUP", 1)), 129, f"train.py: stopped; {STEPS}"),
     (KeyboardInterrupt(), 130, f"train.py: stopped at once; {KEPT}"),
 ]
 

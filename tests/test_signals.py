@@ -7,9 +7,11 @@ import threading
 
 import pytest
 
-from going_modular.system.signals import Stopped, StopSignals
+from going_modular.system.signals import HANGUP, Stopped, StopSignals
 
-KINDS = (signal.SIGINT, signal.SIGTERM)
+STOPS = (signal.SIGINT, signal.SIGTERM)
+KINDS = (*STOPS, *([HANGUP] if HANGUP else []))
+needs_hangup = pytest.mark.skipif(HANGUP is None, reason="Windows has no SIGHUP")
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,7 @@ def heard():
         signal.signal(kind, handler)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", STOPS)
 def test_a_first_signal_is_noted_and_a_second_has_its_usual_effect(kind, heard):
     with StopSignals() as signals:
         assert signals.received is None
@@ -40,6 +42,18 @@ def test_a_second_signal_of_the_other_kind_is_obeyed_too(heard):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
     assert signals.received == signal.SIGINT and heard == [signal.SIGTERM]
+
+
+@needs_hangup
+@pytest.mark.parametrize("first", KINDS)
+def test_a_terminal_that_closes_may_say_so_several_times(first, heard):
+    """Itself, and its shell; also while a Ctrl-C is being followed."""
+    with StopSignals() as signals:
+        for kind in (first, HANGUP, HANGUP):
+            signal.raise_signal(kind)
+        assert signals.received == first and heard == []
+        signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM], "the others still have their usual effect"
 
 
 def test_a_second_ctrl_c_is_pythons_own():
@@ -78,13 +92,17 @@ def test_in_another_thread_nothing_is_touched():
     assert seen == [None, *before]
 
 
-def test_a_signal_that_is_ignored_stays_ignored():
-    """A shell's background job must not stop at a Ctrl-C that is for another one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signal_that_is_ignored_stays_ignored(kind):
+    """A shell's background job must not stop at a Ctrl-C that is for another one.
+
+    Nor must one that nohup has started, when its terminal closes.
+    """
+    signal.signal(kind, signal.SIG_IGN)
     with StopSignals() as signals:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(kind)
         assert signals.received is None
-    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    assert signal.getsignal(kind) == signal.SIG_IGN
 
 
 @pytest.mark.parametrize("kind", KINDS)

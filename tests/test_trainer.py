@@ -8,6 +8,7 @@ import math
 import os
 import random
 import signal
+import weakref
 from functools import partial
 
 import numpy as np
@@ -28,7 +29,7 @@ from going_modular.system.signals import Stopped
 from going_modular.teaching.checks import check_close
 from going_modular.teaching.toy import toy_config
 from going_modular.training import trainer as trainer_module
-from going_modular.training.fast_path import FastPath
+from going_modular.training.fast_path import FastPath, for_prediction
 from going_modular.training.trainer import Trainer
 from going_modular.training.watchers import global_step
 from going_modular.vit import ViT
@@ -164,6 +165,47 @@ def test_epoch_figures_count_each_image_once_with_accumulation_too():
     mean = sum(x * w for x, w in zip(losses[:4], weights, strict=True)) / COUNT
     assert results["train_loss"][0] == mean
     assert all((COUNT * share) % 1 < 1e-9 for share in results["train_acc"])
+
+
+# In half precision
+
+
+def dtypes_of_tests(**options) -> set[torch.dtype]:
+    """What a layer gives in the tests of a run that trains in bfloat16."""
+    found = set()
+
+    def note(layer, inputs, out):
+        if not layer.training:
+            found.add(out.dtype)
+
+    trainer = build(epochs=2, precision=torch.bfloat16, **options)
+    kept = trainer.averaged.module if trainer.averaged else trainer.model
+    kept.encoder.blocks[0].mlp_block.mlp.linear_1.register_forward_hook(note)
+    trainer.train(ignore)
+    return found
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_what_chooses_is_tested_in_full_and_the_rest_in_half(average):
+    assert dtypes_of_tests(average=average) == {torch.bfloat16}
+    assert dtypes_of_tests(average=average, held_out="val") == {torch.float32}
+    assert dtypes_of_tests(average=average, patience=2) == {torch.float32}
+
+
+def test_each_test_has_the_weights_of_its_hour_and_keeps_no_copy(monkeypatch):
+    copies, losses = [], []
+
+    def note(*arguments, **options):
+        found = for_prediction(*arguments, **options)
+        copies.append(weakref.ref(found))
+        losses.append(evaluate(found, trainer.test_batches)[0])
+        return found
+
+    monkeypatch.setattr(trainer_module, "for_prediction", note)
+    trainer = build(precision=torch.bfloat16)
+    results = trainer.train(ignore)
+    assert results["test_loss"] == losses and len(set(losses)) == 3
+    assert [copy() for copy in copies] == [None] * 3
 
 
 # Stopping and going on

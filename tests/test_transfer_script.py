@@ -1,5 +1,6 @@
 """train_transferlearning.py from the outside, and the parts it is made of."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -14,8 +15,11 @@ from going_modular.data_setup import Batches
 from going_modular.datasets.fitting import fit_set
 from going_modular.datasets.sources import load_digits
 from going_modular.engine import evaluate
+from going_modular.training import fast_path
 from going_modular.training import run as training_run
 from going_modular.training.run_folder import CHECKPOINT, FILES, choose_output
+from going_modular.transfer import fine_tuning
+from going_modular.transfer.few_shot import compute_features
 from going_modular.transfer.fine_tuning import TransferPlan, build_model, set_up
 from going_modular.weights.reading import read_pretrained
 
@@ -173,6 +177,24 @@ def test_features_are_computed_once(weights, monkeypatch):
     for features, _ in training.train_batches:
         training.model(features)
     assert len(calls) == count
+
+
+def test_features_are_of_the_precision_that_auto_stands_for(
+    weights, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(fast_path, "has_bf16", lambda device: True)
+    asked = []
+
+    def note(model, batches, precision):
+        asked.append(precision)
+        return compute_features(model, batches, precision)
+
+    monkeypatch.setattr(fine_tuning, "compute_features", note)
+    argv = flags(weights, tmp_path / "run", "--mode", "linear", "--epochs", 1)
+    assert script.main([*argv, "--device", "cpu"]) == 0
+    assert set(asked) == {torch.bfloat16}
+    saved = json.loads((tmp_path / "run/settings.json").read_text())
+    assert saved["precision"] == "bf16"
 
 
 def test_bad_input_gets_one_line(weights, tmp_path, capsys, finished):

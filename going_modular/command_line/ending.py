@@ -15,6 +15,7 @@ from going_modular.engine import TrainingDiverged
 from going_modular.errors import InputError
 from going_modular.processes.alone import Processes
 from going_modular.processes.start import lost_another, says_first, start_processes
+from going_modular.system.closed_terminal import outlive_terminal
 from going_modular.system.signals import Stopped
 from going_modular.system.text import printable
 from going_modular.training.fast_path import compilers_reason, is_compilers
@@ -29,6 +30,7 @@ def prepare_script() -> None:
     matplotlib.use("Agg")  # files only, no window
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit its encoding
         sys.stdout.reconfigure(errors="backslashreplace")
+    outlive_terminal()
     Image.MAX_IMAGE_PIXELS = None  # `datasets.photos.MEMORY` says how many instead
     warnings.filterwarnings("ignore", module="PIL")  # about harmless faults of photos
 
@@ -98,7 +100,8 @@ def run_training(
         args: The flags, `output`, `device` and `shard` among them.
 
     Returns:
-        The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM.
+        The exit status: 0, 2 for unusable input, 130 after Ctrl-C, 143 after SIGTERM,
+        129 after SIGHUP.
     """
     prepare_script()
 

@@ -1,4 +1,4 @@
-"""Files, signals, cores and text, as the operating system has them.
+"""Files, signals, terminals, threads, cores and text, as the operating system has them.
 
 Read first: `files`.
 """

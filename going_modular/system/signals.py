@@ -1,9 +1,13 @@
-"""Ctrl-C and SIGTERM, taken note of instead of obeyed at once."""
+"""Ctrl-C, SIGTERM and SIGHUP, taken note of instead of obeyed at once."""
 
 import signal
 import threading
 
 __all__ = ["Stopped", "StopSignals"]
+
+
+# A terminal sends it as it closes. Windows has none.
+HANGUP = getattr(signal, "SIGHUP", None)
 
 
 class Stopped(Exception):
@@ -19,15 +23,16 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """Within this context, a first Ctrl-C or SIGTERM only sets `received`.
+    """Within this context, a first Ctrl-C, SIGTERM or SIGHUP only sets `received`.
 
-    A second one has its usual effect. One that is ignored, as Ctrl-C is in a shell's
-    background jobs, stays so.
+    A second one has its usual effect; but a SIGHUP never has, since one comes from the
+    terminal that closes and another from its shell. One that is ignored, as Ctrl-C is
+    in a shell's background jobs and SIGHUP after nohup, stays so.
     """
 
     def __enter__(self) -> "StopSignals":
         self.received: int | None = None
-        kinds = (signal.SIGINT, signal.SIGTERM)
+        kinds = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
         if threading.current_thread() is not threading.main_thread():
             kinds = ()  # other threads get no signals
         usual = {kind: signal.getsignal(kind) for kind in kinds}
@@ -39,6 +44,8 @@ class StopSignals:
     def note(self, number: int, frame) -> None:
         if self.received is None:
             self.received = number
+        elif number == HANGUP:
+            return
         elif callable(self.usual[number]):
             self.usual[number](number, frame)
         else:  # the system's own: it ends the process

@@ -20,7 +20,7 @@ from going_modular.processes.alone import ALONE, Processes
 from going_modular.report.writing import write_report
 from going_modular.system.files import write_file
 from going_modular.system.text import print_table
-from going_modular.training.fast_path import choose_computation
+from going_modular.training.fast_path import choose_computation, for_prediction
 from going_modular.training.resuming import (
     check_same_data,
     compare_machines,
@@ -228,10 +228,11 @@ def write_outputs(
 ) -> None:
     """Write the files that a finished run consists of; all processes take part."""
     names = test_batches.data.class_names
-    logits, labels = processes.predict(model, test_batches)
+    tested = for_prediction(model, trainer.precision, whole=not processes.sharded)
+    logits, labels = processes.predict(tested, test_batches)
     results = trainer.results
     if "test_acc" not in results:  # counted once, now that all is chosen
-        test = processes.evaluate(model, test_batches)
+        test = processes.evaluate(tested, test_batches)
         for name, value in zip(("test_loss", "test_acc"), test, strict=True):
             results[name] = [math.nan] * trainer.epoch
             results[name][trainer.best_epoch - 1] = value

@@ -24,7 +24,7 @@ from going_modular.engine import (
 )
 from going_modular.processes.alone import ALONE, Processes
 from going_modular.system.signals import Stopped, StopSignals
-from going_modular.training.fast_path import FastPath
+from going_modular.training.fast_path import FastPath, for_prediction
 from going_modular.training.steps import RunSums, gradients_in_parts
 
 __all__ = ["Trainer"]
@@ -42,6 +42,7 @@ class Trainer:
         waited: How much of it steps waited for their data.
         trained: What is called in training: the model on its fast path, wrapped by
             the processes.
+        tested: The model that is tested in float32, on its fast path.
         rate: Learning rate of the last step.
         averaged: The model whose weights are the running average, or None.
         best: A copy with the weights of the best epoch, where a validation set says
@@ -79,7 +80,8 @@ class Trainer:
                 where they decide when to stop.
             watchers: Told of each step and epoch: see `training.watchers`.
             processes: Those that train together. Their batches are `FastBatches`.
-            precision, compiled: How the forward pass is computed: see `fast_path`.
+            precision, compiled: How the forward pass is computed: see `fast_path`. What
+                chooses the weights or the end of the run is tested in float32.
             accumulate: Parts that a batch is cut into, to need less memory.
             step_options: Further arguments of `engine.train_step`.
         """
@@ -88,7 +90,7 @@ class Trainer:
         self.epochs, self.patience, self.held_out = epochs, patience, held_out
         self.watchers, self.step_options = watchers, step_options
         self.averaged, self.best, self.processes = None, None, processes
-        self.accumulate = accumulate
+        self.accumulate, self.precision = accumulate, precision
         if accumulate > 1 or processes.count > 1:
             self.step_options["gradients"] = self.gradients_in_parts
         if average:
@@ -104,10 +106,11 @@ class Trainer:
         if compiled:
             fast.compile()
         self.trained = processes.wrap(fast, optimizer)
-        self.tested = fast
-        if self.averaged is not None:
-            averaged = self.averaged.module
-            self.tested = FastPath(averaged, precision, whole=not processes.sharded)
+        kept = model if self.averaged is None else self.averaged.module
+        if precision == torch.float32 and kept is model:
+            self.tested = fast  # compiled once for both
+        else:
+            self.tested = FastPath(kept, whole=not processes.sharded)
         self.device = next(model.parameters()).device
         self.epoch, self.step, self.sums = 0, 0, RunSums(self.batch_length)
         names = (name.replace("test", held_out) for name in RESULT_COLUMNS)
@@ -118,6 +121,11 @@ class Trainer:
     @property
     def done(self) -> bool:
         return self.epoch >= self.epochs or self.out_of_patience()
+
+    @property
+    def chooses(self) -> bool:
+        """Whether tests decide which weights are kept, or when the run ends."""
+        return self.held_out == "val" or self.patience > 0
 
     @property
     def best_epoch(self) -> int:
@@ -254,7 +262,7 @@ class Trainer:
 
     def end_epoch(self) -> None:
         """Test, and begin the next epoch's sums."""
-        test = self.processes.evaluate(self.tested, self.test_batches)
+        test = self.processes.evaluate(self.model_to_test(), self.test_batches)
         if not math.isfinite(test[0]):
             raise TrainingDiverged(f"test loss became {test[0]}")
         figures = (*self.sums.means(), *test)
@@ -265,6 +273,13 @@ class Trainer:
         self.epoch, self.step, self.sums = self.epoch + 1, 0, RunSums(self.batch_length)
         for watcher in self.watchers:
             watcher.after_epoch(self)
+
+    def model_to_test(self) -> nn.Module:
+        """The model as it predicts; in float32 where it chooses, rounding must not."""
+        if self.chooses or self.precision == torch.float32:
+            return self.tested
+        sharded = self.processes.sharded
+        return for_prediction(self.tested.model, self.precision, whole=not sharded)
 
     def save_from_first(self, save: Callable[[dict], None], state: dict) -> None:
         """Let the first process save, and the others wait for it."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from going_modular.data_setup import Batches
 from going_modular.engine import predict_logits
+from going_modular.training.fast_path import for_prediction
 from going_modular.vit import ViT
 
 __all__ = ["RidgeClassifier", "choose_shots", "compute_features", "few_shot_accuracy"]
@@ -16,18 +17,26 @@ BIAS = 100.0  # a constant feature, large so that its weight is hardly held back
 L2 = 2.0**10
 
 
-def compute_features(model: ViT, batches: Batches) -> tuple[Tensor, Tensor]:
+def compute_features(
+    model: ViT, batches: Batches, precision: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
     """Run the frozen model over all batches, up to y of Equation 4.
 
+    Args:
+        model: Gives the features.
+        batches: Of images.
+        precision: torch.bfloat16 computes them as `training.fast_path` predicts.
+
     Returns:
-        (n, D) features and (n,) labels, on the CPU.
+        (n, D) features in float32 and (n,) labels, on the CPU.
     """
+    half = precision != torch.float32
+    frozen = for_prediction(model, precision) if half else model.eval()
 
     class Backbone(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return model.forward_features(x)
+            return frozen.forward_features(x)  # (B, D)
 
-    model.eval()
     return predict_logits(Backbone(), batches)
 
 

@@ -123,15 +123,15 @@ def set_up(
 ) -> Parts:
     """Table 4's fine-tuning of all weights, or of a head on features.
 
-    In mode "linear" the features are computed here, once: an epoch then takes the time
-    of one matrix product.
+    In mode "linear" the features are computed here, once, in the precision of the plan:
+    an epoch then takes the time of one matrix product.
     """
     settings, trained = plan.training, model
     transform = normaliser(model.config.mean, model.config.std)
     if plan.mode == "linear":
         trained, transform = model.head, torch.Tensor.float
         sets = {
-            name: replace(data, images=features_of(model, data, device))
+            name: replace(data, images=features_of(model, data, device, settings.dtype))
             for name, data in sets.items()
         }
     batches = {
@@ -157,9 +157,14 @@ def set_up(
     return Parts(trained, optimizer, **batches)
 
 
-def features_of(model: ViT, data: ImageSet, device: torch.device) -> torch.Tensor:
-    """(n, D) features y of a set's images."""
-    return compute_features(model, image_batches(model, data, device))[0]
+def features_of(
+    model: ViT,
+    data: ImageSet,
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+) -> torch.Tensor:
+    """(n, D) features y of a set's images, computed in a precision."""
+    return compute_features(model, image_batches(model, data, device), precision)[0]
 
 
 def image_batches(model: ViT, data: ImageSet, device: torch.device) -> FastBatches:
