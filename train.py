@@ -70,7 +70,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--stem",
         metavar="|".join(STEMS),
         help="tokens of patches of pixels, or of a few convolutions' feature map: the "
-        "hybrid of section 3.1, which needs fewer photos (patches)",
+        "hybrid of section 3.1 (patches)",
     )
     model.add_argument("--variant", help='a size of Table 1 and a patch side, "B/16"')
     add_flags(model, ViTConfig, NO_FLAG)
