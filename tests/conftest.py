@@ -41,7 +41,11 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def as_in_a_terminal():
-    """Ctrl-C is not ignored, though it is where tests run in the background."""
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Ctrl-C and SIGHUP are not ignored, as in the background and after nohup."""
+    kinds = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        kinds[signal.SIGHUP] = signal.SIG_DFL
+    usual = {kind: signal.signal(kind, handler) for kind, handler in kinds.items()}
     yield
-    signal.signal(signal.SIGINT, usual)
+    for kind, handler in usual.items():
+        signal.signal(kind, handler)

@@ -72,7 +72,10 @@ def play(script: Path, arguments: list[str], said, complained, prepare) -> None:
     for number, path in ((1, said), (2, complained)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     tqdm.set_lock(threading.RLock())  # its own would leak when the process is killed
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
+    # As in a terminal, whose keys and whose closing are not ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.argv = [str(script), *arguments]
     if prepare is not None:
         prepare()
