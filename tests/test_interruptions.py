@@ -276,6 +276,7 @@ MOMENTS = {
     "a checkpoint is whole": ("os.rename .checkpoint.writing.pt checkpoint.pt", 3),
     "the results of an epoch are there": ("os.rename .history.writing.csv", 1),
     "the weights are there": ("open .loss_curves.writing.png", 1),
+    "the report is there": ("os.rename .report.writing.html", 1),
     "its last file is there": ("os.rename .confusion_matrix.writing.png", 1),
 }
 
@@ -564,6 +565,7 @@ LAST = {
     "weights": (training_run, "save_model"),
     "curves": (training_run, "plot_loss_curves"),
     "confusion matrix": (training_run, "plot_confusion_matrix"),
+    "report": (training_run, "write_report"),
     "results": (training_run, "write_results"),
 }
 
@@ -944,13 +946,15 @@ def test_a_full_disk_gets_one_line_and_the_run_goes_on_once_there_is_room(
             finish(capsys, folder, whole)
 
 
+# What comes just before each file is written.
 FILLED = {
     "checkpoint.pt": (training_run, "save_checkpoint"),
     "results.pkl": (run_log, "write_results"),
     "history.csv": (run_log, "write_csv"),
     "model.safetensors": (training_run, "save_model"),
     "loss_curves.png": (training_run, "plot_loss_curves"),
-    "confusion_matrix.png": (training_run, "plot_confusion_matrix"),
+    "report.html": (training_run, "plot_confusion_matrix"),
+    "confusion_matrix.png": (training_run, "write_report"),
 }
 
 
@@ -963,6 +967,9 @@ def test_a_disk_that_is_full_as_a_file_is_written_names_the_file(
     write = getattr(module, attribute)
 
     def fill_and_write(*args, **kwargs):
+        if name == "confusion_matrix.png":  # the report is whole
+            write(*args, **kwargs)
+            return disk.fill()
         if not disk.filler.exists():
             disk.fill()
         return write(*args, **kwargs)

@@ -18,7 +18,7 @@ from going_modular.system.text import as_text, printable
 
 __all__ = ["Photo", "Picture", "Report", "escape", "page"]
 
-LONGEST_NAME = 80  # characters of a class or file
+LONGEST_NAME = 50  # characters of a class or file
 ALL_SHOWN = 30  # classes up to which all stand open in the list
 OPEN = 20  # of more, the worst
 MOST_LISTED = 1000  # of even more; the others would make the page too large
