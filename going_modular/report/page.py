@@ -162,8 +162,6 @@ def header(report: Report) -> str:
 
 def headline(report: Report) -> str:
     found = report.findings
-    label, share = found.commonest
-    common = name_of(report.class_names[label])
     remarks = "".join(f"<p>{escape(remark)}</p>\n" for remark in report.remarks)
     return (
         "<h2>How often is it right?</h2>\n"
@@ -173,8 +171,8 @@ def headline(report: Report) -> str:
         f"{images(found.accuracy.total)}</small></p>\n"
         f"<p>95 % interval (Wilson): {interval(found.accuracy)}. That is how far luck "
         "in the choice of the test images may have moved the figure.</p>\n"
-        f"<p>Always naming the commonest class, {common}, would be right for "
-        f"{percent(share.value)}.</p>\n{remarks}"
+        "<p>For comparison: always naming one class, the commonest, would be right "
+        f"for {percent(found.commonest.value)}.</p>\n{remarks}"
     ).rstrip()
 
 
@@ -186,7 +184,7 @@ def curves(report: Report) -> str:
         "<h2>How did it learn?</h2>\n"
         "<p>Loss should fall and accuracy rise from epoch to epoch. Where training "
         "goes on getting better and the other curve does not, the model learns its "
-        "training images by heart, and more images or a shorter run would help. The "
+        "training images by heart, and more images or a shorter run may help. The "
         "training curve is measured on the way, on images that may be cropped and "
         "mirrored, so it can look worse than it is.</p>\n"
         f'<div class="panels">\n{drawn}\n</div>'
