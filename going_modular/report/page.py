@@ -101,7 +101,8 @@ class Report:
 
 def page(report: Report) -> str:
     """The whole HTML file as text."""
-    style = files("going_modular.report").joinpath("report.css").read_text("utf-8")
+    sheet = files("going_modular.report") / "report.css"
+    style = sheet.read_text(encoding="utf-8")
     sections = (
         header, headline, curves, matrix, recalls, pairs, mistakes, looks, circumstances
     )  # fmt: skip
