@@ -5,11 +5,13 @@ import re
 import shutil
 
 import pytest
+import torch
 from PIL import Image
 
 from going_modular.command_line import folder_report
 from going_modular.datasets.folders import load_splits
 from going_modular.datasets.layout import look_at
+from going_modular.datasets.photos import read_photo
 from going_modular.errors import InputError
 
 KINDS = ("cat", "dog")
@@ -95,6 +97,17 @@ def test_a_set_copied_into_itself_is_refused(tmp_path):
     (tmp_path / "copy").rename(tmp_path / "set/copy")
     with pytest.raises(InputError, match=r"set/copy holds folders only"):
         look_at(tmp_path / "set")
+
+
+def test_each_photo_knows_its_file(photos):
+    sets = load_splits(photos, 16, quiet=True)
+    for data in sets.values():
+        assert len(data.paths) == len(data)
+        for path, image, label in zip(
+            data.paths, data.images, data.labels, strict=True
+        ):
+            assert torch.equal(read_photo(path, 16), image)
+            assert path.parent.name == data.class_names[label]
 
 
 def test_photos_in_folders_of_a_class_count_for_it(tmp_path):

@@ -276,6 +276,7 @@ MOMENTS = {
     "a checkpoint is whole": ("os.rename .checkpoint.writing.pt checkpoint.pt", 3),
     "the results of an epoch are there": ("os.rename .history.writing.csv", 1),
     "the weights are there": ("open .loss_curves.writing.png", 1),
+    "the report is there": ("os.rename .report.writing.html", 1),
     "its last file is there": ("os.rename .confusion_matrix.writing.png", 1),
 }
 
@@ -612,6 +613,7 @@ LAST = {
     "weights": (training_run, "save_model"),
     "curves": (training_run, "plot_loss_curves"),
     "confusion matrix": (training_run, "plot_confusion_matrix"),
+    "report": (training_run, "write_report"),
     "results": (training_run, "write_results"),
 }
 
@@ -992,31 +994,33 @@ def test_a_full_disk_gets_one_line_and_the_run_goes_on_once_there_is_room(
             finish(capsys, folder, whole)
 
 
+# What comes just before each file is written.
 FILLED = {
     "checkpoint.pt": (training_run, "save_checkpoint"),
     "results.pkl": (run_log, "write_results"),
     "history.csv": (run_log, "write_csv"),
     "model.safetensors": (training_run, "save_model"),
     "loss_curves.png": (training_run, "plot_loss_curves"),
-    "report.html": (training_run, "write_report"),
+    "report.html": (training_run, "plot_confusion_matrix"),
+    "confusion_matrix.png": (training_run, "write_report"),
 }
 
 
-@pytest.mark.parametrize("name", [*FILLED, "confusion_matrix.png"])
+@pytest.mark.parametrize("name", FILLED)
 def test_a_disk_that_is_full_as_a_file_is_written_names_the_file(
     name, disk, whole, plain_figures, monkeypatch, capsys
 ):
     folder = disk.folder / "run"
-    after = name == "confusion_matrix.png"  # it is written after the report
-    module, attribute = FILLED["report.html" if after else name]
+    module, attribute = FILLED[name]
     write = getattr(module, attribute)
 
     def fill_and_write(*args, **kwargs):
-        if after:
+        if name == "confusion_matrix.png":  # the report is whole
             write(*args, **kwargs)
+            return disk.fill()
         if not disk.filler.exists():
             disk.fill()
-        return None if after else write(*args, **kwargs)
+        return write(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(module, attribute, fill_and_write)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ from going_modular.report.findings import find, share_of
 from going_modular.report.pictures import encode_photo, light_up
 from going_modular.report.writing import write_report
 from going_modular.training import run as training_run
-from going_modular.training.run_folder import FILES, REPORT, holds_finished_run
+from going_modular.training.run_folder import REPORT, holds_finished_run
 
 RESULTS = {
     "train_loss": [2.0, 1.5],
@@ -136,7 +137,7 @@ def test_findings_are_those_of_scikit_learn_and_of_counting():
     right = recall_score(labels, guesses, labels=range(5), average=None)
     assert [s.value for s in found.recalls[:5]] == pytest.approx(right.tolist())
     assert found.worst_first() == np.argsort(right).tolist(), "and not class 5"
-    assert found.commonest[0] == counts.sum(axis=1).argmax()
+    assert found.commonest.value == counts.sum(axis=1).max() / 200
 
     np.fill_diagonal(counts, 0)
     assert [p.count for p in found.pairs] == sorted(counts.ravel())[::-1][:4]
@@ -265,7 +266,7 @@ def test_up_to_1000_classes_fit_into_the_page(classes, open_rows, tmp_path):
     assert text.count('class="value"') == known
     assert table.count('class="value"') == open_rows
     assert (f"The next {known - 20:,} classes" in text) == (known > open_rows)
-    assert "w" * 81 not in text and "…" in text
+    assert "w" * 51 not in text and "…" in text
 
 
 def test_the_map_lights_up_the_patch_with_the_greatest_weight():
@@ -307,8 +308,8 @@ def test_a_run_leaves_a_report_that_says_what_was_typed(tmp_path, capsys):
     assert f"python train.py {' '.join(TINY)} --output '{output}'" in page.text
     assert "a run: report of a training run" in page.text
     said = capsys.readouterr().out
-    accuracy = re.search(r"test accuracy +([\d.]+) % after the last", said)[1]
-    assert f"{float(accuracy):.1f} % of 359 images" in page.text
+    accuracy = pd.read_pickle(output / "results.pkl")["test_acc"].iloc[-1]
+    assert f"{100 * accuracy:.1f} % of 359 images" in page.text
     assert f"{output / REPORT}, to open in a browser" in said
 
 
@@ -330,9 +331,11 @@ def test_an_interrupted_report_leaves_a_run_to_go_on_with(
     def stop(*arguments):
         raise KeyboardInterrupt
 
+    output.mkdir()
+    (output / REPORT).write_text("of an earlier run")
     with monkeypatch.context() as patch:
         patch.setattr(training_run, "write_report", stop)
-        assert train.main([*TINY, "--output", str(output)]) == 130
+        assert train.main([*TINY, "--output", str(output), "--overwrite"]) == 130
     assert "--resume" in capsys.readouterr().err and not (output / REPORT).exists()
     assert train.main(["--output", str(output), "--resume", "--quiet"]) == 0
     assert (output / REPORT).exists() and holds_finished_run(output)
@@ -343,7 +346,8 @@ def test_older_runs_without_a_report_are_finished_and_newer_ones_replace_it(
 ):
     output = tmp_path / "run"
     output.mkdir()
-    for name in FILES:
+    older = "model.safetensors results.pkl loss_curves.png confusion_matrix.png"
+    for name in older.split():
         (output / name).write_text("old")
     assert train.main([*TINY, "--output", str(output)]) == 2
     assert "holds a finished run" in capsys.readouterr().err

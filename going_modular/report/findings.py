@@ -69,7 +69,7 @@ class Findings:
 
     Attributes:
         accuracy: Images whose class is the guess.
-        commonest: The class with most images, and their share: what always naming it
+        commonest: The share of the class with most images: what always naming it
             would get right.
         recalls: For each class the share of its images that are recognised.
         pairs: The most confused pairs, those of most images first.
@@ -77,7 +77,7 @@ class Findings:
     """
 
     accuracy: Share
-    commonest: tuple[int, Share]
+    commonest: Share
     recalls: tuple[Share, ...]
     pairs: tuple[Pair, ...]
     mistakes: tuple[Mistake, ...]
@@ -126,7 +126,6 @@ def find(
     right = np.bincount(truth[guesses == truth], minlength=K)  # (K,)
     wrong = np.flatnonzero(guesses != truth)
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")]  # the surest first
-    most = int(totals.argmax())
 
     found, place, counts = np.unique(  # never a K x K table: K may be large
         truth[wrong] * K + guesses[wrong], return_inverse=True, return_counts=True
@@ -135,7 +134,7 @@ def find(
     order = np.lexsort((found, -shares, -counts))[:pairs]
     return Findings(
         share_of(int(right.sum()), n),
-        (most, share_of(int(totals[most]), n)),
+        share_of(int(totals.max()), n),
         tuple(map(share_of, right.tolist(), totals.tolist())),
         tuple(
             Pair(

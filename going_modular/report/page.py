@@ -18,7 +18,7 @@ from going_modular.system.text import as_text, printable
 
 __all__ = ["Photo", "Picture", "Report", "escape", "page"]
 
-LONGEST_NAME = 80  # characters of a class or file
+LONGEST_NAME = 50  # characters of a class or file
 ALL_SHOWN = 30  # classes up to which all stand open in the list
 OPEN = 20  # of more, the worst
 MOST_LISTED = 1000  # of even more; the others would make the page too large
@@ -101,8 +101,8 @@ class Report:
 
 def page(report: Report) -> str:
     """The whole HTML file as text."""
-    style = files("going_modular.report") / "report.css"
-    style = style.read_text(encoding="utf-8")
+    sheet = files("going_modular.report") / "report.css"
+    style = sheet.read_text(encoding="utf-8")
     sections = (
         header, headline, curves, matrix, recalls, pairs, mistakes, looks, circumstances
     )  # fmt: skip
@@ -163,8 +163,6 @@ def header(report: Report) -> str:
 
 def headline(report: Report) -> str:
     found = report.findings
-    label, share = found.commonest
-    common = name_of(report.class_names[label])
     remarks = "".join(f"<p>{escape(remark)}</p>\n" for remark in report.remarks)
     return (
         "<h2>How often is it right?</h2>\n"
@@ -174,8 +172,8 @@ def headline(report: Report) -> str:
         f"{images(found.accuracy.total)}</small></p>\n"
         f"<p>95 % interval (Wilson): {interval(found.accuracy)}. That is how far luck "
         "in the choice of the test images may have moved the figure.</p>\n"
-        f"<p>Always naming the commonest class, {common}, would be right for "
-        f"{percent(share.value)}.</p>\n{remarks}"
+        "<p>For comparison: always naming one class, the commonest, would be right "
+        f"for {percent(found.commonest.value)}.</p>\n{remarks}"
     ).rstrip()
 
 
@@ -187,7 +185,7 @@ def curves(report: Report) -> str:
         "<h2>How did it learn?</h2>\n"
         "<p>Loss should fall and accuracy rise from epoch to epoch. Where training "
         "goes on getting better and the other curve does not, the model learns its "
-        "training images by heart, and more images or a shorter run would help. The "
+        "training images by heart, and more images or a shorter run may help. The "
         "training curve is measured on the way, on images that may be cropped and "
         "mirrored, so it can look worse than it is.</p>\n"
         f'<div class="panels">\n{drawn}\n</div>'

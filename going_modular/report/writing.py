@@ -85,8 +85,8 @@ def photos_of(found: Findings, model: ViT, data: ImageSet) -> dict[int, Photo]:
         [*worst, *(i for pair in found.pairs for i in pair.examples)]
     )
     seen = [data.images[place] for place in worst[:MAPS]]
-    maps = dict(enumerate(rollout_maps(model.eval(), seen, data.class_names)))
-    maps = {worst[i]: address for i, address in maps.items()}
+    found_maps = rollout_maps(model.eval(), seen, data.class_names)  # or none
+    maps = dict(zip(worst, found_maps, strict=False))
     paths = getattr(data, "paths", ())
     return {
         place: Photo(
