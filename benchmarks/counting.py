@@ -1,4 +1,7 @@
-"""What a training step computes and keeps: counted from its shapes, and measured."""
+"""What training a model needs, counted from its shapes: numbers, bytes, operations.
+
+For autocast to `dtype`, AdamW and no dropout.
+"""
 
 from unittest.mock import patch
 
@@ -6,11 +9,49 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.measuring import multiply_adds
-from going_modular.config import ViTConfig
+from going_modular.config import ViTConfig, count_parameters
 from going_modular.training import fast_path
 from going_modular.vit import ViT
 
-__all__ = ["saved_bytes", "saved_per_image", "step_flops"]
+__all__ = [
+    "activation_bytes",
+    "model_bytes",
+    "saved_bytes",
+    "saved_per_image",
+    "step_flops",
+]
+
+FULL = 4  # bytes of a number in fp32
+
+
+def model_bytes(c: ViTConfig, dtype: torch.dtype) -> int:
+    """Weights, gradients and AdamW's averages, and copies of the weights in `dtype`.
+
+    Copies are kept where the gradient of a layer's input needs them: in all linear
+    layers but the first.
+    """
+    D, M = c.embedding_dim, c.mlp_size
+    copied = c.depth * (4 * D * D + 2 * D * M) + D * c.num_classes
+    copies = copied * dtype.itemsize if dtype != torch.float32 else 0
+    return 4 * FULL * sum(count_parameters(c).values()) + copies
+
+
+def activation_bytes(c: ViTConfig, dtype: torch.dtype) -> int:
+    """What the forward pass of one image keeps for the backward pass.
+
+    Linear layers keep their input, LayerNorm its input with mean and deviation of each
+    token, GELU its input, fused attention q, k, v, its output and a number for each
+    query and head, the loss log-probabilities and label. Residuals and LayerNorm stay
+    in fp32. From its attention on, the last block works for the class token alone.
+    """
+    T, D, M, low = c.num_tokens, c.embedding_dim, c.mlp_size, dtype.itemsize
+    norm = D * FULL + 2 * FULL  # of a token
+    attention = norm + 5 * D * low + c.num_heads * FULL  # input, q, k, v, output
+    mlp = norm + (D + 2 * M) * low
+    patches = c.num_patches * c.patch_dim * low
+    head = norm + D * low + c.num_classes * FULL + 8
+    last = T * (norm + 4 * D * low) + D * low + c.num_heads * FULL + mlp
+    return patches + (c.depth - 1) * T * (attention + mlp) + last + head
 
 
 def step_flops(c: ViTConfig) -> int:

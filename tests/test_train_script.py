@@ -18,6 +18,7 @@ from going_modular.datasets.sources import load_digits
 from going_modular.engine import evaluate
 from going_modular.training import run as training_run
 from going_modular.training.run_folder import CHECKPOINT, FILES
+from going_modular.variants.conv_stem import ViTWithConvStem
 
 TINY = "--data digits --embedding-dim 12 --depth 1 --num-heads 2 --mlp-size 20".split()
 
@@ -109,6 +110,45 @@ def test_resumed_run_equals_the_uninterrupted_one(
     assert weights[0].read_bytes() == weights[1].read_bytes()
     tables = [pd.read_pickle(folder / "results.pkl") for folder in (output, finished)]
     pd.testing.assert_frame_equal(*tables)
+
+
+def test_a_convolutional_stem_is_trained_saved_and_gone_on_with(
+    tmp_path, monkeypatch, capsys
+):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    argv = [*TINY, "--epochs", "2", "--stem", "conv", "--output"]
+    assert train.main([*argv, str(whole)]) == 0
+    model, _ = load_model(whole / "model.safetensors")
+    assert type(model) is ViTWithConvStem
+
+    save = training_run.save_checkpoint
+
+    def save_then_stop(*args, **kwargs):
+        save(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_run, "save_checkpoint", save_then_stop)
+    assert train.main([*argv, str(stopped)]) == 130
+    monkeypatch.undo()
+    capsys.readouterr()
+    line = refused(capsys, "--output", stopped, "--resume", "--stem", "patches")
+    assert "cannot change stem from 'conv' to 'patches'" in line
+    assert train.main(["--output", str(stopped), "--resume"]) == 0
+    files = [folder / "model.safetensors" for folder in (stopped, whole)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--stem convolution", "stem must be patches or conv, not 'convolution'"),
+        ("--stem conv --image-size 28 --patch-size 7", "2, 4, 8, 16 or 32, not 7"),
+    ],
+)
+def test_a_stem_that_there_is_not_gets_one_line(flags, said, tmp_path, capsys):
+    output = tmp_path / "run"
+    assert said in refused(capsys, *TINY, *flags.split(), "--output", output)
+    assert not output.exists()
 
 
 def test_resume_refuses_changed_settings_and_damaged_checkpoints(
