@@ -29,11 +29,18 @@ from going_modular.command_line.flags import (
 from going_modular.config import VARIANTS, ViTConfig
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.fast_batches import FastBatches, normaliser
+from going_modular.datasets.folders import glance
 from going_modular.datasets.sources import SOURCES, load_data
 from going_modular.errors import InputError
 from going_modular.optimization import build_optimizer
 from going_modular.processes.alone import Processes
-from going_modular.training.presets import PHOTOS, PRESETS, SMOKE
+from going_modular.training.presets import (
+    PHOTOS,
+    PRESETS,
+    SMOKE,
+    explain,
+    suit_photos,
+)
 from going_modular.training.resuming import (
     check_same_settings,
     follow_moved_data,
@@ -88,11 +95,7 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
     if args.smoke:
         given = {**SMOKE, **given}
     if not args.resume:
-        data = given.setdefault("data", "built-in")
-        preset = PRESETS.get(data, PHOTOS)
-        if "variant" in given:  # Table 1 decides the sizes
-            preset = {k: v for k, v in preset.items() if k not in MODEL_FIELDS}
-        return Plan.from_settings({**preset, **given}), None
+        return Plan.from_settings({**preset_for(given), **given}), None
     expected = ("data", "stem", *MODEL_FIELDS, *TRAINING_FIELDS)
     checkpoint = read_unfinished(args.output, expected)
     saved = follow_moved_data(checkpoint["settings"], given, SOURCES)
@@ -103,6 +106,28 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict | None]:
         plan = Plan.from_settings(saved)
         check_model_size(checkpoint, plan.model)
         return plan, checkpoint
+
+
+def preset_for(given: dict) -> dict:
+    """What the flags leave open: the settings that suit the images.
+
+    Args:
+        given: What the flags say; "data" is set where they do not.
+    """
+    data = given.setdefault("data", "built-in")
+    if data in PRESETS:
+        preset = PRESETS[data]
+    elif data in SOURCES:
+        preset = PHOTOS
+    else:
+        count, side = glance(data)
+        own_patches = "variant" in given or "patch_size" in given
+        stem = given.get("stem") or ("patches" if own_patches else "conv")
+        preset = suit_photos(count, side, stem, given.get("image_size"))
+        print(explain({**preset, **given}, count, side))
+    if "variant" in given:  # Table 1 decides the sizes
+        preset = {k: v for k, v in preset.items() if k not in MODEL_FIELDS}
+    return preset
 
 
 def sizes_of(variant: str, image_size: int) -> dict:

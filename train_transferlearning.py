@@ -44,19 +44,27 @@ from going_modular.training.settings import TRAINING_FIELDS, TrainingSettings
 from going_modular.training.state_check import check_model_size
 from going_modular.transfer.few_shot import choose_shots
 from going_modular.transfer.fine_tuning import (
-    MODES,
     TransferPlan,
     fitted_config,
+    head_parts,
     image_batches,
     set_up,
+    usual_size,
 )
+from going_modular.transfer.recipes import (
+    MODES,
+    RECIPES,
+    recipe_settings,
+    suited_epochs,
+)
+from going_modular.transfer.starting import find_start
 from going_modular.utils import set_seeds
 from going_modular.weights.conversion import RESIZE_METHODS
 from going_modular.weights.reading import Pretrained, read_pretrained
 from going_modular.weights.sources import BUILT_IN
 
 # Photos of one's own in mode "full": more varied than digits, seen through crops.
-PHOTOS = dict(augment="crop", crop_area=0.3, batch_size=50, epochs=10)
+PHOTOS = dict(augment="crop", crop_area=0.5)
 SHOTS = {"digits": 25}
 SMOKE = dict(epochs=2, shots=5)
 
@@ -72,23 +80,51 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "timm:NAME, transformers:NAME, official:FILE",
     )
     parser.add_argument("--mode", choices=MODES, help="train everything, or a head")
+    parser.add_argument(
+        "--recipe", choices=RECIPES, help="what suits few photos, or Table 4 (auto)"
+    )
     parser.add_argument("--shots", type=int, help="labelled images a class, 0 for all")
     parser.add_argument("--image-size", type=int, help="side in pixels (the weights')")
     add_weights_flags(parser, image_size=False)
     parser.add_argument("--resize", choices=RESIZE_METHODS, help="of the positions")
     add_run_flags(parser, smoke="a try-out, in under a minute")
-    add_flags(parser.add_argument_group("training"), TrainingSettings)
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--learning-rate",
+        type=rate_or_auto,
+        metavar="RATE|auto",
+        help="highest learning rate; auto tries a few on images held out (auto)",
+    )
+    add_flags(training, TrainingSettings, leave_out=("learning_rate",))
     return parser.parse_args(argv)
+
+
+def rate_or_auto(text: str) -> float | str:
+    """A learning rate as typed, or the word that has it searched for."""
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a number or auto, not {text!r}"
+        ) from None
+
+
+def given_flags(args: argparse.Namespace) -> dict:
+    """What was typed, and what --smoke stands for."""
+    flags = {**vars(args), **weights_options(args), "raw": args.raw}
+    given = {k: v for k, v in flags.items() if v is not None}
+    return {**SMOKE, **given} if args.smoke else given
 
 
 def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
     """Fill in what the flags leave open; with --resume, from the checkpoint."""
-    names = ("data", "weights", "mode", "shots", "image_size", "num_heads", "resize")
-    names += ("mean", "std", "raw", *TRAINING_FIELDS)
-    flags = {**vars(args), **weights_options(args), "raw": args.raw}
-    given = {k: v for k, v in flags.items() if k in names and v is not None}
-    if args.smoke:
-        given = {**SMOKE, **given}
+    names = ("data", "weights", "mode", "recipe", "shots", "image_size", "num_heads")
+    names += ("resize", "mean", "std", "raw", *TRAINING_FIELDS)
+    given = {k: v for k, v in given_flags(args).items() if k in names}
+    if given.get("learning_rate") == "auto":
+        del given["learning_rate"]
     if args.resume:
         checkpoint = read_unfinished(args.output, names)
         saved = follow_moved_data(checkpoint["settings"], given, SOURCES)
@@ -97,11 +133,12 @@ def make_plan(args: argparse.Namespace) -> tuple[TransferPlan, dict | None]:
             return TransferPlan.from_settings(saved), checkpoint
     data = given.setdefault("data", "digits")
     mode = given.setdefault("mode", "full")
+    recipe = given.setdefault("recipe", "auto")
     photos = PHOTOS if data not in SOURCES and mode == "full" else {}
     defaults = dict(weights=BUILT_IN, shots=SHOTS.get(data, 0), image_size=0)
     defaults |= dict(num_heads=0, resize="official", mean=(), std=(), raw=False)
     return TransferPlan.from_settings(
-        {**defaults, **MODES[mode], **photos, **given}
+        {**defaults, **recipe_settings(mode, recipe), **photos, **given}
     ), None
 
 
@@ -135,6 +172,15 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
             raise InputError(
                 f"the weights have {found.config.num_heads} heads, not {plan.num_heads}"
             )
+        note = ""
+        if checkpoint is None and not plan.image_size:
+            plan = replace(plan, image_size=usual_size(found.config))
+            if plan.image_size:
+                note = (
+                    f"image size {plan.image_size}: the weights' own is "
+                    f"{found.config.image_size}, which --image-size "
+                    f"{found.config.image_size} takes, more slowly\n"
+                )
         sets = load_images(plan, found, args)
     config = fitted_config(plan, found, len(sets["train"].class_names))
     if checkpoint is not None and plan.mode == "full":
@@ -146,7 +192,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     processes.place(model)
     plan = with_chosen_precision(plan, processes)
     sets = {name: fit_set(data, model.config) for name, data in sets.items()}
-    note = f"weights: {report.summary()}"
+    note += f"weights: {report.summary()}"
     if plan.shots:
         labels = sets["train"].labels
         fewer = int((labels.unique(return_counts=True)[1] < plan.shots).sum())
@@ -156,11 +202,24 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
             )
         chosen = choose_shots(labels, plan.shots, plan.training.seed)
         sets["train"] = sets["train"].subset(chosen)
+    features = None
+    if checkpoint is None:
+        if "epochs" not in given_flags(args) and plan.recipe == "auto":
+            epochs = suited_epochs(plan.mode, len(sets["train"]))
+            plan = replace(plan, training=replace(plan.training, epochs=epochs))
+        search = args.learning_rate in (None, "auto")
+        start = find_start(plan, model, sets, processes.device, search)
+        plan, features = start.plan, start.features
+        note = "\n".join(filter(None, (note, start.note)))
+    if features is None:
+        parts = set_up(plan, model, sets, processes.device)
+    else:
+        parts = head_parts(plan.training, model.head, features, processes.device)
     complete_run(
         args.output,
         plan,
         model,
-        set_up(plan, model, sets, processes.device),
+        parts,
         image_batches(model, sets["test"], processes.device),
         checkpoint,
         args.overwrite,

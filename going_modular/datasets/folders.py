@@ -8,11 +8,14 @@ one piece in memory, or in a file that is mapped into it.
 shows what a folder is taken for.
 """
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -22,13 +25,14 @@ from going_modular.data_setup import ImageSet
 from going_modular.datasets.cache import cached_photos
 from going_modular.datasets.decoding import check_memory, decode_into
 from going_modular.datasets.layout import Layout, look_at
-from going_modular.datasets.photos import read_photo
+from going_modular.datasets.photos import open_photo, read_photo
 from going_modular.errors import InputError
 from going_modular.system.text import as_text, printable
 
-__all__ = ["PhotoSet", "load_folder", "load_splits", "split"]
+__all__ = ["PhotoSet", "glance", "load_folder", "load_splits", "split"]
 
 MANY = 20  # lines of a list
+TEST_SHARE = 0.2  # of each class, where nothing is held out yet
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,31 @@ class PhotoSet(ImageSet):
     """An `ImageSet` that knows the file of each photo."""
 
     paths: tuple[Path, ...] = ()
+
+
+def glance(folder: str | Path) -> tuple[int, int]:
+    """How many photos a folder has for training, and how large they are.
+
+    Where nothing is held out yet, a fifth will be.
+
+    Returns:
+        Their number, and the shorter side in pixels of the one in the middle, of about
+        fifty. A file that is no readable image counts for nothing here.
+
+    Raises:
+        InputError: As for `look_at`.
+    """
+    photos = look_at(folder).photos
+    training = photos.get("train") or photos["all"]
+    held_out = 0 if "train" in photos else round(TEST_SHARE * len(training))
+    sides = []
+    for path, _ in training[:: math.ceil(len(training) / 50)]:
+        with (
+            suppress(InputError, OSError, ValueError, SyntaxError),
+            open_photo(path) as photo,
+        ):
+            sides.append(min(photo.size))
+    return len(training) - held_out, int(median(sides or [0]))
 
 
 def load_folder(folder: str | Path, image_size: int = 224, **options) -> tuple:
@@ -48,7 +77,7 @@ def load_splits(
     folder: str | Path,
     image_size: int = 224,
     skip_bad: bool = False,
-    test_share: float = 0.2,
+    test_share: float = TEST_SHARE,
     seed: int = 0,
     cache: Path | None = None,
     quiet: bool = False,

@@ -38,6 +38,7 @@ from going_modular.training.run_folder import (
 from going_modular.training.state_check import check_state
 from going_modular.training.trainer import Trainer
 from going_modular.training.watchers import (
+    ChanceWarning,
     EpochFiles,
     Progress,
     StepLines,
@@ -62,6 +63,7 @@ class Parts:
         train_batches, test_batches: What it learns from, and is tested on.
         val_batches: Those that choose, if there are any: which epoch's weights are
             kept, and when to stop. Then it is tested once, at the end.
+        to_beat: Accuracy on them that the model starts with; below 0 for no matter.
     """
 
     model: nn.Module
@@ -69,6 +71,7 @@ class Parts:
     train_batches: Batches
     test_batches: Batches
     val_batches: Batches | None = None
+    to_beat: float = -1.0
 
     @property
     def choosing(self) -> tuple[str, Batches]:
@@ -168,6 +171,7 @@ def train_with_checkpoints(
         choosing_batches,
         training.epochs,
         held_out=held_out,
+        to_beat=parts.to_beat,
         average=training.average,
         patience=training.patience,
         processes=processes,
@@ -194,6 +198,7 @@ def train_with_checkpoints(
         if processes.is_first:
             watchers = [Progress(training.epochs, quiet, trainer.epoch)]
             watchers += [EpochFiles(output)]
+            watchers += [ChanceWarning(choosing_batches.data, plan.advice)]
             if tensorboard:  # may not be there: nothing is cleared before
                 done = trainer.epoch * len(parts.train_batches)
                 watchers += [TensorBoard(output, done)]
@@ -235,7 +240,8 @@ def write_outputs(
         test = processes.evaluate(tested, test_batches)
         for name, value in zip(("test_loss", "test_acc"), test, strict=True):
             results[name] = [math.nan] * trainer.epoch
-            results[name][trainer.best_epoch - 1] = value
+            if trainer.best_epoch:
+                results[name][trainer.best_epoch - 1] = value
     model = processes.whole_model(model)
     if not processes.is_first:
         return
@@ -274,6 +280,12 @@ def about_machine(device: torch.device, processes: Processes) -> dict[str, str]:
 
 def remarks_on(trainer: Trainer) -> list[str]:
     """What is to be known of the test accuracy, in sentences."""
+    if trainer.best is not None and not trainer.best_epoch:
+        return [
+            "No epoch did better on the validation images than the linear probe that "
+            "training began with, so the probe is what is kept; the test images were "
+            "counted once, at the end."
+        ]
     if trainer.best is not None:
         return [
             "The validation images chose the weights of epoch "

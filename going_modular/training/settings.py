@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, fields
+from typing import ClassVar
 
 import torch
 
@@ -154,6 +155,11 @@ class Plan:
     model: ViTConfig
     training: TrainingSettings
     stem: str = "patches"
+
+    advice: ClassVar[str] = (
+        "--stem conv, milder crops (--crop-area 0.8), another --learning-rate, or "
+        "fine-tuning (train_transferlearning.py)"
+    )
 
     def __post_init__(self):
         check_types(self)

@@ -30,7 +30,8 @@ def check_state(state: Mapping, trainer) -> None:
         ValueError: Says what is wrong with which part.
     """
     names = {*trainer.parts(), "epoch", "step", "results", "seconds", "waited", "rate"}
-    require(set(state) == names | {"random_state", "device_random_state"}, "its parts")
+    names |= {"to_beat", "random_state", "device_random_state"}
+    require(set(state) == names, "its parts")
     for name, part in trainer.parts().items():
         if isinstance(part, torch.optim.Optimizer):
             check_optimizer(state[name], part)
@@ -43,6 +44,7 @@ def check_state(state: Mapping, trainer) -> None:
     require(sums["steps"] == step and 0 <= sums["correct"] <= sums["seen"], "sums")
     for name in ("seconds", "waited", "rate"):
         require(is_number(state[name]) and state[name] >= 0, name)
+    require(is_number(state["to_beat"]) and state["to_beat"] <= 1, "to_beat")
     results = state["results"]
     require(list(results) == list(trainer.results), "results")
     for values in results.values():

@@ -46,7 +46,8 @@ class Trainer:
         rate: Learning rate of the last step.
         averaged: The model whose weights are the running average, or None.
         best: A copy with the weights of the best epoch, where a validation set says
-            which that is, or None.
+            which that is, or None. Until an epoch beats `to_beat`, those of the start.
+        to_beat: Accuracy on the validation set that the run started with.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Trainer:
         patience: int = 0,
         watchers: Sequence = (),
         held_out: str = "test",
+        to_beat: float = -1.0,
         processes: Processes = ALONE,
         precision: torch.dtype = torch.float32,
         compiled: bool = False,
@@ -78,6 +80,8 @@ class Trainer:
                 never stops early.
             held_out: What the test batches are called in the results: "test", or "val"
                 where they decide when to stop.
+            to_beat: Accuracy of the weights that the run starts with, on the validation
+                images: only an epoch that does better is kept. Below 0, any does.
             watchers: Told of each step and epoch: see `training.watchers`.
             processes: Those that train together. Their batches are `FastBatches`.
             precision, compiled: How the forward pass is computed: see `fast_path`. What
@@ -91,6 +95,7 @@ class Trainer:
         self.watchers, self.step_options = watchers, step_options
         self.averaged, self.best, self.processes = None, None, processes
         self.accumulate, self.precision = accumulate, precision
+        self.to_beat = to_beat
         if accumulate > 1 or processes.count > 1:
             self.step_options["gradients"] = self.gradients_in_parts
         if average:
@@ -116,7 +121,7 @@ class Trainer:
         names = (name.replace("test", held_out) for name in RESULT_COLUMNS)
         self.results = {name: [] for name in names}
         self.seconds, self.since = 0.0, time.perf_counter()
-        self.waited, self.rate = 0.0, optimizer.param_groups[0]["lr"]
+        self.waited, self.rate = 0.0, highest_rate(optimizer)
 
     @property
     def done(self) -> bool:
@@ -129,9 +134,10 @@ class Trainer:
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch of the highest accuracy, from 1; 0 before there is any."""
+        """The first epoch of the highest accuracy, from 1; 0 for the start."""
         accuracies = self.results[f"{self.held_out}_acc"]
-        return 1 + accuracies.index(max(accuracies)) if accuracies else 0
+        highest = max(accuracies, default=-1.0)
+        return 1 + accuracies.index(highest) if highest > self.to_beat else 0
 
     def out_of_patience(self) -> bool:
         if not self.patience or not self.epoch:
@@ -257,7 +263,7 @@ class Trainer:
                     return
                 seed = self.train_batches.seed
                 self.processes.begin_step(seed, self.epoch, self.step)
-                self.rate = self.optimizer.param_groups[0]["lr"]
+                self.rate = highest_rate(self.optimizer)
                 yield batch
 
     def end_epoch(self) -> None:
@@ -320,6 +326,7 @@ class Trainer:
             "seconds": self.seconds,
             "waited": self.waited,
             "rate": self.rate,
+            "to_beat": self.to_beat,
             "random_state": torch.get_rng_state(),
             "device_random_state": self.device_random_state(),
         }
@@ -339,10 +346,15 @@ class Trainer:
             part.load_state_dict(self.processes.spread(part, state[name]))
         self.epoch, self.step = state["epoch"], state["step"]
         self.results = state["results"]
-        for name in ("seconds", "waited", "rate"):
+        for name in ("seconds", "waited", "rate", "to_beat"):
             setattr(self, name, state[name])
         torch.set_rng_state(state["random_state"])
         kind = self.device.type
         if kind in state["device_random_state"]:
             device = torch.get_device_module(kind)
             device.set_rng_state(state["device_random_state"][kind], self.device)
+
+
+def highest_rate(optimizer: torch.optim.Optimizer) -> float:
+    """The learning rate, which may be lower for some layers."""
+    return max(group["lr"] for group in optimizer.param_groups)

@@ -16,12 +16,14 @@ import pandas as pd
 from torch import Tensor
 from tqdm import tqdm
 
+from going_modular.data_setup import ImageSet
 from going_modular.errors import InputError
 from going_modular.plots.results import plot_loss_curves
 from going_modular.plots.style import save_figure, use_style
 from going_modular.system.files import cannot_write, write_file
 
 __all__ = [
+    "ChanceWarning",
     "EpochFiles",
     "Progress",
     "StepLines",
@@ -149,6 +151,42 @@ class TensorBoard:
             self.writer.add_scalar(f"{kind}/{part}", values[-1], step)
         self.writer.add_scalar("learning_rate", trainer.rate, step)
         self.writer.flush()
+
+
+class ChanceWarning:
+    """Says, after a fifth of the run, that nothing has been learned yet.
+
+    Nothing means: no more of the held-out images are right than if all were taken for
+    the commonest class, but for what two standard errors allow.
+    """
+
+    def __init__(self, held_out: ImageSet, advice: str):
+        """Watch a run.
+
+        Args:
+            held_out: The images that it is tried on after each epoch.
+            advice: What to try, for the end of the sentence.
+        """
+        counts = held_out.labels.bincount()
+        self.chance = counts.max().item() / len(held_out)
+        spread = math.sqrt(self.chance * (1 - self.chance) / len(held_out))
+        self.bound = self.chance + 2 * spread
+        self.advice = advice
+
+    def after_step(self, trainer, loss: Tensor) -> None:
+        pass
+
+    def after_epoch(self, trainer) -> None:
+        if trainer.epochs < 5 or trainer.epoch != math.ceil(trainer.epochs / 5):
+            return
+        accuracy = max(trainer.results[f"{trainer.held_out}_acc"])
+        if accuracy <= self.bound:
+            print(
+                f"a fifth of the run is over, and at best {accuracy:.1%} is right, "
+                f"where the commonest class alone gives {self.chance:.1%}. If the "
+                f"losses do not fall soon, stop and try {self.advice}",
+                flush=True,
+            )
 
 
 class Progress:

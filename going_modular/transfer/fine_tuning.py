@@ -1,8 +1,11 @@
-"""Fine-tuning by Table 4: a pretrained model, a new head, momentum and a cosine."""
+"""Fine-tuning: what a pretrained model is adapted with, whole or by its head alone."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
 
 from going_modular.config import ViTConfig
 from going_modular.data_setup import ImageSet
@@ -15,27 +18,26 @@ from going_modular.training.settings import (
     check_types,
 )
 from going_modular.transfer.few_shot import compute_features
+from going_modular.transfer.layer_decay import build_layerwise_optimizer
+from going_modular.transfer.recipes import MODES, RECIPES
 from going_modular.vit import ViT
 from going_modular.weights.reading import Pretrained
 
 __all__ = [
-    "MODES",
     "TransferPlan",
     "build_model",
     "features_of",
+    "features_of_all",
     "fitted_config",
+    "head_parts",
     "image_batches",
+    "model_parts",
     "set_up",
+    "usual_size",
 ]
 
 MOMENTUM = 0.9  # Table 4
-# Table 4: SGD, cosine, no weight decay, gradients clipped at 1, batches of 512, here
-# smaller since there are fewer images. A head on frozen features bears higher rates.
-COMMON = dict(weight_decay=0.0, label_smoothing=0.0, clip_norm=1.0, augment="none")
-MODES = {
-    "full": dict(epochs=30, batch_size=25, learning_rate=0.03, **COMMON),
-    "linear": dict(epochs=100, batch_size=25, learning_rate=0.1, **COMMON),
-}
+USUAL = 224  # pixels, as in most pre-training
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class TransferPlan:
         data: A name of `datasets.sources.SOURCES`, or a folder.
         weights: As for `read_pretrained`.
         mode: "full" trains everything, "linear" a head on the frozen model.
+        recipe: "paper" trains as Table 4 does, "auto" as `transfer.recipes` says.
         shots: Labelled images of each class; 0 takes all.
         image_size: Side of the images in pixels; 0 takes that of the weights.
         num_heads: Where the weights do not tell; 0 elsewhere.
@@ -58,6 +61,7 @@ class TransferPlan:
     data: str
     weights: str
     mode: str
+    recipe: str
     shots: int
     image_size: int
     num_heads: int
@@ -67,11 +71,19 @@ class TransferPlan:
     resize: str
     training: TrainingSettings
 
+    advice: ClassVar[str] = (
+        "--mode linear, --learning-rate auto, milder crops (--crop-area 0.8) or other "
+        "--weights"
+    )
+
     def __post_init__(self):
         check_types(self)
         for name in ("shots", "image_size", "num_heads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name, choices in (("mode", MODES), ("recipe", RECIPES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be {' or '.join(choices)}")
         if self.mode == "linear" and self.training.augment != "none":
             raise ValueError(
                 "mode linear computes features once, so it needs augment none"
@@ -95,6 +107,21 @@ class TransferPlan:
     def settings(self) -> dict:
         own = {k: v for k, v in vars(self).items() if k != "training"}
         return {**own, **asdict(self.training)}
+
+
+def usual_size(config: ViTConfig) -> int:
+    """The side of the images where nobody says it: at most 224 pixels.
+
+    Many weights were made for images of 384 or 518 pixels, which take three to eight
+    times as long.
+
+    Returns:
+        The greatest multiple of the patch side up to 224; 0, which takes the weights'
+        own size, where that is no larger.
+    """
+    if max(config.image_shape) <= USUAL:
+        return 0
+    return USUAL // config.patch_size * config.patch_size
 
 
 def fitted_config(plan: TransferPlan, found: Pretrained, classes: int) -> ViTConfig:
@@ -121,19 +148,52 @@ def set_up(
     sets: dict[str, ImageSet],
     device: torch.device,
 ) -> Parts:
-    """Table 4's fine-tuning of all weights, or of a head on features.
+    """What takes part in fine-tuning all weights, or a head on features.
 
     In mode "linear" the features are computed here, once, in the precision of the plan:
     an epoch then takes the time of one matrix product.
     """
-    settings, trained = plan.training, model
+    if plan.mode == "full":
+        return model_parts(plan, model, sets, device)
+    features = features_of_all(plan, model, sets, device)
+    return head_parts(plan.training, model.head, features, device)
+
+
+def model_parts(
+    plan: TransferPlan, model: ViT, sets: dict[str, ImageSet], device: torch.device
+) -> Parts:
+    """What takes part in training the whole model on images."""
+    settings = plan.training
     transform = normaliser(model.config.mean, model.config.std)
-    if plan.mode == "linear":
-        trained, transform = model.head, torch.Tensor.float
-        sets = {
-            name: replace(data, images=features_of(model, data, device, settings.dtype))
-            for name, data in sets.items()
-        }
+    optimizer = (
+        momentum_optimizer(model, settings)
+        if plan.recipe == "paper"
+        else build_layerwise_optimizer(
+            model, settings.learning_rate, settings.weight_decay
+        )
+    )
+    batches = make_batches(settings, sets, transform, device)
+    return Parts(model, optimizer, **batches)
+
+
+def head_parts(
+    settings: TrainingSettings,
+    head: nn.Linear,
+    features: dict[str, ImageSet],
+    device: torch.device,
+) -> Parts:
+    """What takes part in training a head on the features of `features_of_all`."""
+    batches = make_batches(settings, features, torch.Tensor.float, device)
+    return Parts(head, momentum_optimizer(head, settings), **batches)
+
+
+def make_batches(
+    settings: TrainingSettings,
+    sets: dict[str, ImageSet],
+    transform: Callable[[Tensor], Tensor],
+    device: torch.device,
+) -> dict[str, FastBatches]:
+    """Batches of each set, as `Parts` names them."""
     batches = {
         f"{name}_batches": FastBatches(data, 250, transform=transform, device=device)
         for name, data in sets.items()
@@ -147,14 +207,32 @@ def set_up(
         seed=settings.seed,
         device=device,
     )
-    optimizer = torch.optim.SGD(
-        trained.parameters(),
+    return batches
+
+
+def momentum_optimizer(
+    model: nn.Module, settings: TrainingSettings
+) -> torch.optim.Optimizer:
+    """SGD as in Table 4."""
+    return torch.optim.SGD(
+        model.parameters(),
         settings.learning_rate,
         MOMENTUM,
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    return Parts(trained, optimizer, **batches)
+
+
+def features_of_all(
+    plan: TransferPlan, model: ViT, sets: dict[str, ImageSet], device: torch.device
+) -> dict[str, ImageSet]:
+    """The sets with features in the place of images, in the precision of the plan."""
+    return {
+        name: replace(
+            data, images=features_of(model, data, device, plan.training.dtype)
+        )
+        for name, data in sets.items()
+    }
 
 
 def features_of(

@@ -9,8 +9,7 @@ from going_modular.vit import ViT
 __all__ = ["STEM", "ViTWithConvStem", "conv_stem", "stem_widths"]
 
 STEM = "patch_embedding.stem."  # how the names of its weights begin
-WIDTHS = (32, 64, 128)  # channels after each halving; further ones keep the last
-GROUPS = 8  # of channels that are normalised together
+WIDTHS = (32, 64, 128, 256)  # channels after each halving; further ones keep the last
 
 
 def stem_widths(patch_size: int) -> list[int]:
@@ -31,21 +30,20 @@ def stem_widths(patch_size: int) -> list[int]:
 def conv_stem(config: ViTConfig) -> nn.Sequential:
     """Convolutions from an image to a map with one place for each patch.
 
-    Each of log2(P) stages halves the map with a convolution of stride 2 and looks at it
-    once more with another. Groups of channels are normalised, as in the paper's
-    hybrids, so that images of a batch do not depend on each other.
+    Each of log2(P) stages looks at the map with a convolution and halves it by keeping
+    the greatest of four neighbours.
 
     Returns:
         A module that maps (B, C, H, W) images to (B, W_stem, H/P, W/P) features.
     """
     layers, channels = [], config.in_channels
     for width in stem_widths(config.patch_size):
-        for before, stride in ((channels, 2), (width, 1)):
-            layers += [
-                nn.Conv2d(before, width, 3, stride, padding=1, bias=False),
-                nn.GroupNorm(GROUPS, width),
-                nn.ReLU(),
-            ]
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
         channels = width
     return nn.Sequential(*layers)
 
@@ -88,3 +86,4 @@ class ViTWithConvStem(ViT):
     def __init__(self, config: ViTConfig):
         super().__init__(config)
         self.patch_embedding = EmbeddingWithConvStem(config)
+        lecun_normal_(self.head.weight)  # zeros would tell the stem nothing for long
