@@ -8,6 +8,7 @@ from going_modular.config import ViTConfig
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.fast_batches import FastBatches, normaliser
 from going_modular.errors import InputError
+from going_modular.training.memory import test_batch_size
 from going_modular.training.run import Parts
 from going_modular.training.settings import (
     TRAINING_FIELDS,
@@ -128,6 +129,7 @@ def set_up(
     """
     settings, trained = plan.training, model
     transform = normaliser(model.config.mean, model.config.std)
+    at_once = test_batch_size(model.config, device)
     if plan.mode == "linear":
         trained, transform = model.head, torch.Tensor.float
         sets = {
@@ -135,7 +137,9 @@ def set_up(
             for name, data in sets.items()
         }
     batches = {
-        f"{name}_batches": FastBatches(data, 250, transform=transform, device=device)
+        f"{name}_batches": FastBatches(
+            data, at_once, transform=transform, device=device
+        )
         for name, data in sets.items()
     }
     batches["train_batches"] = FastBatches(
@@ -170,4 +174,5 @@ def features_of(
 def image_batches(model: ViT, data: ImageSet, device: torch.device) -> FastBatches:
     """A set's images in order, normalised as the model wants them."""
     transform = normaliser(model.config.mean, model.config.std)
-    return FastBatches(data, 250, transform=transform, device=device)
+    at_once = test_batch_size(model.config, device)
+    return FastBatches(data, at_once, transform=transform, device=device)
