@@ -30,10 +30,10 @@ __all__ = [
 FULL = 4  # bytes of a number in fp32
 # What evaluation may take: so little that training takes more, and batches that are
 # still large enough for the device.
-TEST_BYTES = {"cpu": 2**27, "cuda": 2**30, "mps": 2**28}
+TEST_BYTES = {"cpu": 2**26, "cuda": 2**30, "mps": 2**28}
 TEST_BATCH = 500  # images at most
 # What comes in while a run goes on: threads, kernels, the libraries that draw.
-LATER = 64 * 2**20
+LATER = 96 * 2**20
 REPORT_BYTES = 1e9  # of attention, above which the report goes without it
 
 
@@ -225,8 +225,11 @@ class MemoryNeeds:
         model: Weights, averages of the optimiser and copies of the weights.
         batches: Images of the batches, as bytes and as floats.
         features: What takes the images' place where a head alone is trained.
-        step: What a training step takes for a moment: activations and gradients.
-        test: What evaluation and the end of the run take for a moment.
+        step: What a training step takes for a moment, activations and gradients, or
+            the report and saving in the end, if that is more.
+        test: What evaluation takes for a moment. It comes on top, since what a step
+            gave back lies in pieces, where large tensors find no room.
+        later: What comes in while the run goes on: threads, kernels, libraries.
     """
 
     held: int
@@ -236,10 +239,11 @@ class MemoryNeeds:
     features: int
     step: int
     test: int
+    later: int = LATER
 
     @property
     def total(self) -> int:
-        return sum(vars(self).values()) - min(self.step, self.test)
+        return sum(vars(self).values())
 
 
 def memory_needs(work: Workload, held: int) -> MemoryNeeds:
@@ -249,17 +253,18 @@ def memory_needs(work: Workload, held: int) -> MemoryNeeds:
         work: The run.
         held: Bytes that are taken already, before the model is built.
     """
+    c = work.config
     images = work.test_batch + (0 if work.head_only else work.batch)
     # Put together from the features of each batch: for a moment they are there twice.
-    features = 2 * FULL * work.images * work.config.embedding_dim
+    features = 2 * FULL * work.images * c.embedding_dim
     return MemoryNeeds(
         held=held,
         mapped=work.images * work.image_bytes if work.on_disk else 0,
         model=kept_bytes(work),
         batches=images * work.image_bytes * (1 + FULL),
         features=features if work.head_only else 0,
-        step=LATER + (0 if work.head_only else step_bytes(work)),
-        test=LATER + evaluation_bytes(work),
+        step=max(0 if work.head_only else step_bytes(work), ending_bytes(work)),
+        test=work.test_batch * forward_bytes(c, work.training.dtype, work.explicit),
     )
 
 
@@ -292,15 +297,14 @@ def step_bytes(work: Workload) -> int:
     return max(activations, gradient_bytes(work))  # these come as those go
 
 
-def evaluation_bytes(work: Workload) -> int:
-    """What predicting takes, or the report and saving after it.
+def ending_bytes(work: Workload) -> int:
+    """What is taken when the run ends, while the last step's gradients are there.
 
-    The gradients of the last step are still there. What is written in the end lies in
-    main memory, so it does not count for a GPU.
+    Those are copies of the weights to predict with or to write, or the attention that
+    the report shows. What is written lies in main memory: it does not count for a GPU.
     """
-    c, dtype, explicit = work.config, work.training.dtype, work.explicit
-    predicting = work.test_batch * forward_bytes(c, dtype, explicit)
-    largest = predicting + copies_bytes(c, dtype)
+    c = work.config
+    largest = copies_bytes(c, work.training.dtype)
     if work.device.type == "cpu":
         attention = FULL * c.depth * c.num_heads * c.num_tokens**2  # of an image
         looked_at = attention if attention <= REPORT_BYTES else 0
