@@ -258,9 +258,13 @@ LARGE = {
         "--data cifar10 --image-size 2048 --patch-size 16 --batch-size 1",
     ),
     "a smaller model": (train, "--data digits --variant H/4 --batch-size 1"),
+    "a smaller model in parts": (
+        train,
+        "--data digits --image-size 8 --variant H/1 --batch-size 500",
+    ),
     "fine-tuning": (
         train_transferlearning,
-        "--data digits --weights built-in --image-size 1008 --batch-size 2000",
+        "--data digits --weights built-in --image-size 280 --batch-size 500",
     ),
     "a head": (
         train_transferlearning,
@@ -289,7 +293,7 @@ def test_the_line_names_what_fits(name, of_three_gigabytes):
     assert "\n" not in line and "there are 3.0 GB" in line
     needed = float(re.search(r"needs about ([\d.]+) GB", line)[1])
     assert needed > 3.5
-    tried = re.findall(r"(--[\w-]+ \S+) \(", line)
+    tried = re.findall(r"(?:add|or) ((?:--[\w-]+ \S+ )+)\(", line)
     assert tried, line
     for flag in tried:
         row = begin(script, [*flags.split(), *flag.split()])
@@ -349,7 +353,7 @@ def test_an_estimate_that_may_be_wrong_refuses_nothing(monkeypatch):
     monkeypatch.setattr(memory_check, "memory_for_process", lambda device: there)
     assert check_memory(work).startswith("about 1.2 GB of")
     there = GB + int(0.8 * grown)
-    with pytest.raises(InputError, match="no smaller setting fits, or --memory 2"):
+    with pytest.raises(InputError, match="no smaller setting fits; --memory 2 begins"):
         check_memory(work)
 
 

@@ -82,13 +82,15 @@ def describe_problem(
     needs: MemoryNeeds, there: int, helping: list[tuple[str, int]]
 ) -> str:
     """In one line what is needed, what there is, and what would fit."""
-    more = f"--memory {1 + int(needs.total / 1e9)} to begin all the same"
-    flags = [f"{flag} ({in_words(total)})" for flag, total in helping]
-    advice = "add " + ", or ".join(flags) if flags else "no smaller setting fits"
-    return (
+    problem = (
         f"the run needs about {in_words(needs.total)} of memory, and there are "
-        f"{in_words(there)}: {advice}, or {more}"
+        f"{in_words(there)}"
     )
+    enough = f"--memory {1 + int(needs.total / 1e9)}"
+    if not helping:
+        return f"{problem}: no smaller setting fits; {enough} begins all the same"
+    flags = ", or ".join(f"{flag} ({in_words(total)})" for flag, total in helping)
+    return f"{problem}: add {flags}, or {enough} to begin all the same"
 
 
 def in_words(number: float) -> str:
@@ -117,11 +119,11 @@ def smaller_runs(
             halved = replace(settings, precision="bf16")
             yield [("--precision bf16", replace(work, training=halved))]
     if any_size:
-        yield with_smaller_images(work)
+        yield alone_or_in_parts(with_smaller_images(work))
     if head_alone and not work.head_only:
         yield [("--mode linear", replace(work, moments=1, head_only=True))]
     if any_variant:
-        yield with_narrower_models(work)
+        yield alone_or_in_parts(with_narrower_models(work))
 
 
 def in_more_parts(work: Workload) -> Iterator[tuple[str, Workload]]:
@@ -134,10 +136,24 @@ def in_more_parts(work: Workload) -> Iterator[tuple[str, Workload]]:
             yield f"--accumulate {parts}", replace(work, training=cut)
 
 
+def alone_or_in_parts(
+    way: Iterable[tuple[str, Workload]],
+) -> Iterator[tuple[str, Workload]]:
+    """Each of these runs and, if none of them suffices, each with its batch cut."""
+    runs = []
+    for flag, work in way:
+        runs.append((flag, work))
+        yield flag, work
+    for flag, work in runs:
+        for also, cut in () if work.head_only else in_more_parts(work):
+            yield f"{flag} {also}", cut
+
+
 def with_smaller_images(work: Workload) -> Iterator[tuple[str, Workload]]:
-    """With square images of fewer patches, the largest first."""
+    """With square images, the largest first, down to a quarter of the side."""
     c = work.config
-    for side in range(max(c.image_shape) - c.patch_size, 0, -c.patch_size):
+    whole = max(c.image_shape)
+    for side in range(whole - c.patch_size, whole // 4, -c.patch_size):
         yield f"--image-size {side}", work.with_config(replace(c, image_size=side))
 
 
