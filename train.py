@@ -30,10 +30,17 @@ from going_modular.config import VARIANTS, ViTConfig
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.fast_batches import FastBatches, normaliser
 from going_modular.datasets.folders import glance
-from going_modular.datasets.sources import SOURCES, load_data
+from going_modular.datasets.sources import OF_ONE_SIZE, SOURCES, load_data
 from going_modular.errors import InputError
 from going_modular.optimization import build_optimizer
 from going_modular.processes.alone import Processes
+from going_modular.training.fast_path import choose_precision
+from going_modular.training.memory import Workload, test_batch_size
+from going_modular.training.memory_check import (
+    check_memory,
+    parameters_of,
+    smaller_runs,
+)
 from going_modular.training.presets import (
     PHOTOS,
     PRESETS,
@@ -164,17 +171,46 @@ def load_images(
     return replace(plan, model=config), sets
 
 
+def check_plan(
+    plan: Plan,
+    sets: dict[str, ImageSet],
+    args: argparse.Namespace,
+    processes: Processes,
+) -> str:
+    """Refuse a run that would not fit into memory; say what it takes."""
+    precision = choose_precision(plan.training.precision, processes.device)
+    work = Workload(
+        plan.model,
+        parameters_of(plan.build),
+        replace(plan.training, precision=precision),
+        moments=2,
+        device=processes.device,
+        sets=sets,
+        on_disk=args.cache is not None and plan.data not in SOURCES,
+        stem=plan.stem == "conv",
+        processes=processes.count,
+        sharded=processes.sharded,
+    )
+    any_size = plan.data not in OF_ONE_SIZE
+    smaller = smaller_runs(work, any_size=any_size, any_variant=True)
+    return check_memory(work, () if args.resume else smaller, processes)
+
+
 def run(args: argparse.Namespace, processes: Processes) -> None:
     options = run_options(args)
     with processes.in_turns():
         plan, checkpoint = make_plan(args)
         args.output = claim_output(args, plan.data, resuming=checkpoint is not None)
+    check_plan(plan, {}, args, processes)  # before much time goes into decoding
+    with processes.in_turns():
         plan, sets = load_images(plan, args)
+    memory = check_plan(plan, sets, args, processes)
     settings = plan.training
     set_seeds(settings.seed)
     model = processes.place(plan.build())
     optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
-    batches = make_batches(settings, sets, processes.device)
+    at_once = test_batch_size(plan.model, processes.device)
+    batches = make_batches(settings, sets, processes.device, at_once)
     complete_run(
         args.output,
         plan,
@@ -186,15 +222,19 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         options,
         processes,
         command=["train.py", *args.typed],
+        memory=memory,
     )
 
 
 def make_batches(
-    settings: TrainingSettings, sets: dict[str, ImageSet], device: torch.device
+    settings: TrainingSettings,
+    sets: dict[str, ImageSet],
+    device: torch.device,
+    test_batch: int = 500,
 ) -> dict[str, FastBatches]:
-    """Batches of each set, as `Parts` names them."""
+    """Batches of each set, as `Parts` names them, of `test_batch` images to test."""
     batches = {
-        f"{name}_batches": FastBatches(data, batch_size=500, device=device)
+        f"{name}_batches": FastBatches(data, test_batch, device=device)
         for name, data in sets.items()
     }
     batches["train_batches"] = FastBatches(

@@ -14,6 +14,7 @@ import going_modular.system.openmp  # noqa: F401
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 
 from going_modular.command_line.ending import run_training
 from going_modular.command_line.flags import (
@@ -25,6 +26,7 @@ from going_modular.command_line.flags import (
     user_text,
     weights_options,
 )
+from going_modular.config import ViTConfig
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.fitting import fit_set
 from going_modular.datasets.sources import SOURCES, load_data
@@ -32,6 +34,12 @@ from going_modular.errors import InputError
 from going_modular.pretrained import load_pretrained
 from going_modular.processes.alone import Processes
 from going_modular.training.fast_path import choose_precision
+from going_modular.training.memory import Workload
+from going_modular.training.memory_check import (
+    check_memory,
+    parameters_of,
+    smaller_runs,
+)
 from going_modular.training.resuming import (
     check_same_settings,
     follow_moved_data,
@@ -59,6 +67,7 @@ from going_modular.transfer.recipes import (
 )
 from going_modular.transfer.starting import find_start
 from going_modular.utils import set_seeds
+from going_modular.variants.building import has_conv_stem
 from going_modular.weights.conversion import RESIZE_METHODS
 from going_modular.weights.reading import Pretrained, read_pretrained
 from going_modular.weights.sources import BUILT_IN
@@ -158,6 +167,37 @@ def with_chosen_precision(plan: TransferPlan, processes: Processes) -> TransferP
     return replace(plan, training=replace(plan.training, precision=precision))
 
 
+def check_plan(
+    plan: TransferPlan,
+    found: Pretrained,
+    config: ViTConfig,
+    sets: dict[str, ImageSet],
+    args: argparse.Namespace,
+    processes: Processes,
+) -> str:
+    """Refuse a run that would not fit into memory; say what it takes."""
+    precision = choose_precision(plan.training.precision, processes.device)
+    work = Workload(
+        config,
+        parameters_of(partial(found.build, config)),
+        replace(plan.training, precision=precision),
+        moments=2 if plan.mode == "full" and plan.recipe == "auto" else 1,
+        device=processes.device,
+        sets=sets,
+        on_disk=args.cache is not None and plan.data not in SOURCES,
+        stem=has_conv_stem(found.weights),
+        head_only=plan.mode == "linear",
+        processes=processes.count,
+        sharded=processes.sharded,
+    )
+    smaller = smaller_runs(
+        work,
+        any_size=True,
+        head_alone=args.augment in (None, "none") and not processes.sharded,
+    )
+    return check_memory(work, () if args.resume else smaller, processes)
+
+
 def run(args: argparse.Namespace, processes: Processes) -> None:
     options = run_options(args)
     with processes.in_turns():
@@ -181,13 +221,18 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
                     f"{found.config.image_size}, which --image-size "
                     f"{found.config.image_size} takes, more slowly\n"
                 )
+    config = fitted_config(plan, found, found.config.num_classes)
+    check_plan(plan, found, config, {}, args, processes)  # before photos are decoded
+    with processes.in_turns():
         sets = load_images(plan, found, args)
     config = fitted_config(plan, found, len(sets["train"].class_names))
     if checkpoint is not None and plan.mode == "full":
         with refusing_foreign_checkpoint(args.output):
             check_model_size(checkpoint, config)
+    memory = check_plan(plan, found, config, sets, args, processes)
     model = found.build(config)
     report = load_pretrained(model, found, plan.resize, new_head=True, quiet=True)
+    del found  # with its weights, which the model has by now
     set_seeds(plan.training.seed)
     processes.place(model)
     plan = with_chosen_precision(plan, processes)
@@ -227,6 +272,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         processes,
         note=note,
         command=["train_transferlearning.py", *args.typed],
+        memory=memory,
     )
 
 

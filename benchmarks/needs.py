@@ -33,12 +33,7 @@ from benchmarks.command import (
     run_command,
     write_json,
 )
-from benchmarks.counting import (
-    activation_bytes,
-    model_bytes,
-    saved_per_image,
-    step_flops,
-)
+from benchmarks.counting import saved_per_image, step_flops
 from benchmarks.measuring import (
     PRECISIONS,
     markdown_table,
@@ -48,6 +43,7 @@ from benchmarks.measuring import (
 from going_modular.command_line.flags import one_line_parser
 from going_modular.config import ViTConfig, count_parameters
 from going_modular.errors import InputError
+from going_modular.training.memory import activation_bytes, model_bytes
 from going_modular.utils import describe_machine, set_seeds
 from going_modular.vit import ViT
 

@@ -13,6 +13,7 @@ from benchmarks import counting, needs
 from going_modular.config import ViTConfig
 from going_modular.teaching.toy import toy_config
 from going_modular.training.fast_path import FastPath
+from going_modular.training.memory import activation_bytes, model_bytes
 from going_modular.vit import ViT
 
 TOY = toy_config(depth=3)
@@ -30,7 +31,7 @@ configs = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
 def test_activations_are_what_autograd_saves(config, dtype):
     saved = counting.saved_per_image(ViT(config), dtype)
-    assert counting.activation_bytes(config, dtype) == saved
+    assert activation_bytes(config, dtype) == saved
 
 
 @configs
@@ -43,11 +44,11 @@ def test_the_models_part_is_what_a_step_leaves_and_autograd_copies(config):
     for state in optimizer.state.values():
         held += [state["exp_avg"], state["exp_avg_sq"]]
     held = sum(t.nbytes for t in held)
-    assert counting.model_bytes(config, torch.float32) == held
+    assert model_bytes(config, torch.float32) == held
     # What does not grow with the batch are the copies, and the loss's one number.
     two = counting.saved_bytes(model, 2, torch.bfloat16)
-    copies = two - 2 * counting.activation_bytes(config, torch.bfloat16) - 4
-    assert counting.model_bytes(config, torch.bfloat16) == held + copies
+    copies = two - 2 * activation_bytes(config, torch.bfloat16) - 4
+    assert model_bytes(config, torch.bfloat16) == held + copies
 
 
 def test_a_steps_operations_are_those_that_torch_counts():

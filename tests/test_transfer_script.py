@@ -17,6 +17,7 @@ from going_modular.datasets.sources import load_digits
 from going_modular.engine import evaluate
 from going_modular.training import fast_path
 from going_modular.training import run as training_run
+from going_modular.training.memory import test_batch_size
 from going_modular.training.run_folder import CHECKPOINT, FILES, choose_output
 from going_modular.transfer import fine_tuning
 from going_modular.transfer.few_shot import compute_features
@@ -173,7 +174,8 @@ def test_features_are_computed_once(weights, monkeypatch):
     named = {"train": sets[0], "test": sets[1]}
     training = set_up(plan, model, named, torch.device("cpu"))
     count = len(calls)
-    assert count == sum(-(-len(data) // 250) for data in sets)
+    at_once = test_batch_size(model.config, torch.device("cpu"))
+    assert count == sum(-(-len(data) // at_once) for data in sets)
     for features, _ in training.train_batches:
         training.model(features)
     assert len(calls) == count

@@ -10,9 +10,10 @@ import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from going_modular.datasets.photos import MEMORY
+from going_modular.datasets.photos import MEMORY, Budget
 from going_modular.errors import InputError
 from going_modular.processes.start import says_first
+from going_modular.system.memory import LIMIT, Limit
 from going_modular.system.text import printable
 from going_modular.training.settings import CHOICES
 from going_modular.weights.conversion import RESIZE_METHODS
@@ -160,22 +161,32 @@ def add_weights_flags(parser: argparse.ArgumentParser, image_size: bool = True) 
 
 def add_photo_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag for how much memory decoding may take."""
+    add_gigabytes(
+        parser, "--photo-memory", MEMORY, "most memory for decoding photos (1)"
+    )
+
+
+def add_memory_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for how much memory a run may take."""
+    about = "most memory for the run, for which it is estimated first (what is free)"
+    add_gigabytes(parser, "--memory", LIMIT, about)
+
+
+def add_gigabytes(
+    parser: argparse.ArgumentParser, flag: str, limit: Budget | Limit, about: str
+) -> None:
+    """Add a flag that sets the `most` bytes of a limit."""
 
     def gigabytes(text: str) -> float:
         try:
-            MEMORY.most = 1e9 * positive("--photo-memory", float(text))
+            limit.most = 1e9 * positive(flag, float(text))
         except ValueError:
             raise argparse.ArgumentTypeError(
                 f"must be a positive number of gigabytes, not {text!r}"
             ) from None
-        return MEMORY.most
+        return limit.most
 
-    parser.add_argument(
-        "--photo-memory",
-        type=gigabytes,
-        metavar="GB",
-        help="most memory for decoding photos (1)",
-    )
+    parser.add_argument(flag, type=gigabytes, metavar="GB", help=about)
 
 
 def weights_options(args: argparse.Namespace) -> dict:
@@ -247,6 +258,7 @@ def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add_photo_flag(parser)
+    add_memory_flag(parser)
 
 
 def run_options(args: argparse.Namespace) -> dict:

@@ -1,5 +1,6 @@
 """From the files of photos to squares of bytes, on all cores."""
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,25 +10,35 @@ from torch import Tensor
 
 from going_modular.errors import InputError
 from going_modular.system.cores import usable_cores
+from going_modular.system.memory import memory_for_process, memory_used
 
 __all__ = [
-    "MOST_BYTES",
     "check_memory",
     "decode_all",
     "decode_into",
 ]
 
-MOST_BYTES = 8 * 10**9  # of images held in memory
 
+def check_memory(count: int, image_size: int, copies: int = 1) -> None:
+    """Refuse more images than memory has room for, before the first is decoded.
 
-def check_memory(count: int, image_size: int) -> None:
-    """Refuse more images than memory should hold."""
-    needed = count * 3 * image_size**2
-    if needed > MOST_BYTES:
+    Args:
+        count: Images.
+        image_size: Side of the squares that they become, three bytes a pixel.
+        copies: How many times they are held at once.
+
+    Raises:
+        InputError: They would not fit; the message says what would.
+    """
+    needed = copies * count * 3 * image_size**2
+    left = memory_for_process() - memory_used()
+    if needed > left:
+        side = math.isqrt(max(0, left) // (3 * copies * count))
         raise InputError(
-            f"{count} images of {image_size} px need {needed / 1e9:.1f} GB of memory, "
-            f"more than {MOST_BYTES / 1e9:.0f}: choose a smaller --image-size, or, for "
-            "a folder of photos, a --cache on the disk"
+            f"{count:,} images of {image_size} px need {needed / 1e9:.1f} GB of "
+            f"memory, and {left / 1e9:.1f} GB are free: for a folder of photos add "
+            "--cache FOLDER, which keeps them on the disk, or choose an --image-size "
+            f"of {side} or less"
         )
 
 
@@ -58,7 +69,7 @@ def decode_all(
     items: Sequence, image_size: int, decode: Callable[..., Tensor | None]
 ) -> Tensor:
     """Decode images on all cores; those for which `decode` gives None are left out."""
-    check_memory(len(items), image_size)
+    check_memory(len(items), image_size, copies=2)  # one by one, and stacked
     with ThreadPoolExecutor(usable_cores()) as pool:
         images = [image for image in pool.map(decode, items) if image is not None]
     if not images:

@@ -170,6 +170,7 @@ def read_split(
                 f"{count} files): remove such files, or add --skip-bad to go on "
                 "without them"
             )
+        del images  # of no use, and the next ones need the memory
         left_out |= unreadable
         photos = [photo for photo in photos if photo[0] not in unreadable]
         for label in given - {label for _, label in photos}:

@@ -23,7 +23,14 @@ from going_modular.datasets.decoding import decode_all
 from going_modular.datasets.folders import load_folder, load_splits, split
 from going_modular.errors import InputError
 
-__all__ = ["SOURCES", "load_data", "load_digits", "load_fashion_mnist", "load_folder"]
+__all__ = [
+    "OF_ONE_SIZE",
+    "SOURCES",
+    "load_data",
+    "load_digits",
+    "load_fashion_mnist",
+    "load_folder",
+]
 
 DOWNLOADS = Path("downloads")
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -45,7 +52,8 @@ TORCHVISION = {
         split="trainval" if train else "test", **kw
     ),
 }
-SOURCES = ("built-in", "digits", "fashion_mnist", *TORCHVISION)
+OF_ONE_SIZE = ("built-in", "digits", "fashion_mnist")
+SOURCES = (*OF_ONE_SIZE, *TORCHVISION)
 
 
 def load_data(

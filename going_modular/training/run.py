@@ -99,6 +99,7 @@ def complete_run(
     processes: Processes = ALONE,
     note: str = "",
     command: Sequence[str] = (),
+    memory: str = "",
 ) -> None:
     """Train, write what a run leaves, and say how it ended.
 
@@ -114,13 +115,14 @@ def complete_run(
         processes: Those that train together.
         note: Printed below the settings.
         command: The script and what was typed after it, for the report.
+        memory: What the run takes of it, as `memory_check.check_memory` says.
     """
     held = {k: v for k, v in vars(parts).items() if k.endswith("batches") and v}
     parts = replace(parts, **{k: processes.share(v) for k, v in held.items()})
     steps = plan.training.epochs * len(parts.train_batches)
     training = choose_computation(plan.training, processes.device, steps)
     plan = replace(plan, training=processes.first_process_choice(training))
-    print_table(output=output, device=processes, **plan.settings())
+    print_table(output=output, device=processes, memory=memory, **plan.settings())
     if note:
         print(f"\n{note}\n")
     with hold_output(output, overwrite or checkpoint is not None, processes):

@@ -11,6 +11,7 @@ from going_modular.config import ViTConfig
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.fast_batches import FastBatches, normaliser
 from going_modular.errors import InputError
+from going_modular.training.memory import test_batch_size
 from going_modular.training.run import Parts
 from going_modular.training.settings import (
     TRAINING_FIELDS,
@@ -172,7 +173,8 @@ def model_parts(
             model, settings.learning_rate, settings.weight_decay
         )
     )
-    batches = make_batches(settings, sets, transform, device)
+    at_once = test_batch_size(model.config, device)
+    batches = make_batches(settings, sets, transform, device, at_once)
     return Parts(model, optimizer, **batches)
 
 
@@ -192,10 +194,13 @@ def make_batches(
     sets: dict[str, ImageSet],
     transform: Callable[[Tensor], Tensor],
     device: torch.device,
+    test_batch: int = 500,
 ) -> dict[str, FastBatches]:
-    """Batches of each set, as `Parts` names them."""
+    """Batches of each set, as `Parts` names them, of `test_batch` images to test."""
     batches = {
-        f"{name}_batches": FastBatches(data, 250, transform=transform, device=device)
+        f"{name}_batches": FastBatches(
+            data, test_batch, transform=transform, device=device
+        )
         for name, data in sets.items()
     }
     batches["train_batches"] = FastBatches(
@@ -248,4 +253,5 @@ def features_of(
 def image_batches(model: ViT, data: ImageSet, device: torch.device) -> FastBatches:
     """A set's images in order, normalised as the model wants them."""
     transform = normaliser(model.config.mean, model.config.std)
-    return FastBatches(data, 250, transform=transform, device=device)
+    at_once = test_batch_size(model.config, device)
+    return FastBatches(data, at_once, transform=transform, device=device)
