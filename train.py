@@ -11,6 +11,7 @@ report.html to look at in a browser and, after each epoch, a checkpoint from whi
 
 import going_modular.system.early_stop  # noqa: F401
 import going_modular.system.openmp  # noqa: F401
+import going_modular.system.starting  # noqa: F401
 
 import argparse
 import sys
@@ -155,7 +156,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         plan,
         model,
         Parts(model, optimizer, **batches),
-        batches["test_batches"],
+        sets["test"],
         checkpoint,
         args.overwrite,
         options,

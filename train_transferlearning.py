@@ -10,6 +10,7 @@ Without flags it takes the weights that come with this project, trained on cloth
 
 import going_modular.system.early_stop  # noqa: F401
 import going_modular.system.openmp  # noqa: F401
+import going_modular.system.starting  # noqa: F401
 
 import argparse
 import sys
@@ -31,6 +32,8 @@ from going_modular.datasets.sources import SOURCES, load_data
 from going_modular.errors import InputError
 from going_modular.pretrained import load_pretrained
 from going_modular.processes.alone import Processes
+from going_modular.system.progress import saying
+from going_modular.system.text import printable
 from going_modular.training.fast_path import choose_precision
 from going_modular.training.resuming import (
     check_same_settings,
@@ -47,7 +50,6 @@ from going_modular.transfer.fine_tuning import (
     MODES,
     TransferPlan,
     fitted_config,
-    image_batches,
     set_up,
 )
 from going_modular.utils import set_seeds
@@ -130,7 +132,8 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         args.output = claim_output(
             args, plan.data, f"-{plan.mode}", plan.weights, checkpoint is not None
         )
-        found = read_pretrained(plan.weights, **plan.told())
+        with saying(f"reading {printable(plan.weights)}", "reading weights"):
+            found = read_pretrained(plan.weights, **plan.told())
         if plan.num_heads not in (0, found.config.num_heads):
             raise InputError(
                 f"the weights have {found.config.num_heads} heads, not {plan.num_heads}"
@@ -161,7 +164,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         plan,
         model,
         set_up(plan, model, sets, processes.device),
-        image_batches(model, sets["test"], processes.device),
+        sets["test"],
         checkpoint,
         args.overwrite,
         options,

@@ -1,21 +1,29 @@
 """Text for a screen."""
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import textwrap
 from pathlib import PurePath
 
-from tqdm import tqdm
+from going_modular.system.progress import print_past
 
-__all__ = ["as_text", "print_past", "print_table", "printable", "progress_of", "saying"]
+__all__ = ["as_text", "print_table", "printable"]
+
+WIDTH = 80  # columns of a table, but for a word that is longer
 
 
 def print_table(**values) -> None:
-    """Print names and values as a table of two columns."""
+    """Print names and values as a table of two columns; long values go on below."""
     width = max(map(len, values))
     for name, value in values.items():
-        print(f"{name.replace('_', ' '):<{width}}  {printable(value)}")
+        lines = textwrap.wrap(
+            printable(value),
+            max(20, WIDTH - width - 2),
+            break_long_words=False,  # a path stays whole
+            break_on_hyphens=False,
+        )
+        for line in lines or [""]:
+            print_past(f"{name.replace('_', ' '):<{width}}  {line}".rstrip())
+            name = ""
 
 
 def as_text(path: str | PurePath) -> str:
@@ -34,34 +42,3 @@ def printable(text) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
     )
-
-
-@contextmanager
-def saying(what: str) -> Iterator[None]:
-    """Show on a terminal what takes a while, and take it away when that is over."""
-    shown = sys.stderr is not None and sys.stderr.isatty()
-    if shown:
-        print(f"{what} ...", end="", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
-        if shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def progress_of(total: int, unit: str) -> tqdm:
-    """A bar on a terminal for work of more than a second; `print_past` goes past it.
-
-    Args:
-        total: Pieces of the work.
-        unit: What one is called.
-    """
-    options = dict(leave=False, delay=1, dynamic_ncols=True)
-    nowhere = True if sys.stderr is None else None  # None: unless it is a terminal
-    return tqdm(total=total, unit=unit, disable=nowhere, **options)
-
-
-def print_past(text: str) -> None:
-    """Print while a bar is shown, which goes on below."""
-    with tqdm.external_write_mode():
-        print(text)

@@ -8,7 +8,8 @@ from going_modular.config import ViTConfig
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.fast_batches import FastBatches, normaliser
 from going_modular.errors import InputError
-from going_modular.training.run import Parts
+from going_modular.system.progress import progress_of
+from going_modular.training.run import FEATURES, Parts
 from going_modular.training.settings import (
     TRAINING_FIELDS,
     TrainingSettings,
@@ -130,10 +131,12 @@ def set_up(
     transform = normaliser(model.config.mean, model.config.std)
     if plan.mode == "linear":
         trained, transform = model.head, torch.Tensor.float
-        sets = {
-            name: replace(data, images=features_of(model, data, device, settings.dtype))
-            for name, data in sets.items()
-        }
+        count = sum(map(len, sets.values()))
+        with progress_of(f"features of {count:,} images", count, FEATURES) as shown:
+            for name, data in sets.items():
+                images = shown.over(image_batches(model, data, device))
+                features, _ = compute_features(model, images, settings.dtype)
+                sets = sets | {name: replace(data, images=features)}
     batches = {
         f"{name}_batches": FastBatches(data, 250, transform=transform, device=device)
         for name, data in sets.items()
