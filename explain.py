@@ -13,7 +13,6 @@ import going_modular.system.openmp  # noqa: F401
 import going_modular.system.starting  # noqa: F401
 
 import argparse
-import sys
 from pathlib import Path
 
 from torch import Tensor
@@ -41,6 +40,7 @@ from going_modular.explorer.preparation import (
 from going_modular.plots.style import save_figure, use_style
 from going_modular.predictions import load_classifier
 from going_modular.system.files import check_file, real, write_files
+from going_modular.system.leaving import leave
 from going_modular.system.progress import print_past, saying
 from going_modular.system.text import as_text, print_table, printable
 from going_modular.utils import choose_device
@@ -220,4 +220,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

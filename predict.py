@@ -13,7 +13,6 @@ import going_modular.system.starting  # noqa: F401
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from going_modular.command_line.ending import run_script
@@ -36,6 +35,7 @@ from going_modular.predictions import (
     predict_photos,
 )
 from going_modular.system.files import check_file, is_ours, real, write_files
+from going_modular.system.leaving import leave
 from going_modular.system.progress import print_past, progress_of, saying
 from going_modular.system.text import as_text, print_table, printable
 from going_modular.training.fast_path import choose_precision, for_prediction
@@ -234,4 +234,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

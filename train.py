@@ -14,7 +14,6 @@ import going_modular.system.openmp  # noqa: F401
 import going_modular.system.starting  # noqa: F401
 
 import argparse
-import sys
 from dataclasses import replace
 
 import torch
@@ -34,6 +33,7 @@ from going_modular.datasets.sources import SOURCES, load_data
 from going_modular.errors import InputError
 from going_modular.optimization import build_optimizer
 from going_modular.processes.alone import Processes
+from going_modular.system.leaving import leave
 from going_modular.training.presets import PHOTOS, PRESETS, SMOKE
 from going_modular.training.resuming import (
     check_same_settings,
@@ -190,4 +190,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":  # worker processes import this file without running it
-    sys.exit(main())
+    leave(main())

@@ -13,7 +13,6 @@ import going_modular.system.openmp  # noqa: F401
 import going_modular.system.starting  # noqa: F401
 
 import argparse
-import sys
 from dataclasses import replace
 
 from going_modular.command_line.ending import run_training
@@ -32,6 +31,7 @@ from going_modular.datasets.sources import SOURCES, load_data
 from going_modular.errors import InputError
 from going_modular.pretrained import load_pretrained
 from going_modular.processes.alone import Processes
+from going_modular.system.leaving import leave
 from going_modular.system.progress import saying
 from going_modular.system.text import printable
 from going_modular.training.fast_path import choose_precision
@@ -179,4 +179,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":  # worker processes import this file without running it
-    sys.exit(main())
+    leave(main())
