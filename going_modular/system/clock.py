@@ -61,10 +61,15 @@ class Clock:
         return self.images[name] / max(self.spent[name], 1e-9)
 
     def summary(self) -> str:
-        """The whole time and its parts, in whole seconds that add up."""
+        """The whole time and its parts, rounded so that they add up.
+
+        Of less than ten seconds the tenths are told, too.
+        """
         total, parts, before = self.total(), [], 0.0
+        digits = 0 if total >= 10 else 1
         for name, seconds in self.spent.items():
-            whole = round(before + seconds) - round(before)
+            part = round(before + seconds, digits) - round(before, digits)
             before += seconds
-            parts += [f"{whole:,} {name}"] * (whole > 0)
-        return f"{total:,.0f} s: {', '.join(parts)}" if parts else f"{total:.1f} s"
+            parts += [f"{part:,.{digits}f} {name}"] * (round(part, digits) > 0)
+        whole = f"{total:,.{digits}f} s"
+        return f"{whole}: {', '.join(parts)}" if parts else whole
