@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -91,7 +92,8 @@ def test_no_second_counts_twice_and_none_is_lost(now):
     now.passes(5)
     assert clock.total() == 25
     assert clock.spent == dict(starting=8, training=5, testing=10, report=2)
-    assert clock.summary() == "25 s: 8 starting, 5 training, 10 testing, 2 report"
+    parts = ["25 s: 8 starting", "5 training", "10 testing", "2 report"]
+    assert clock.summary() == parts
 
 
 def test_what_an_error_leaves_open_is_closed_with_what_is_around_it(now):
@@ -115,8 +117,9 @@ def test_whole_seconds_add_up_to_the_whole(seconds, now):
     for name, length in zip("abc", seconds, strict=True):
         with clock.counting(name):
             now.passes(length)
-    whole, parts = clock.summary().split(" s: ")
-    parts = [float(part.split()[0]) for part in parts.split(", ")]
+    first, *others = clock.summary()
+    whole, first = first.split(" s: ")
+    parts = [float(part.split()[0]) for part in (first, *others)]
     assert sum(parts) == pytest.approx(float(whole)) and all(parts)
 
 
@@ -327,22 +330,27 @@ with LINE.session(): print(LINE.clock.total())
 # Tables
 
 
-def test_long_values_of_a_table_go_on_below_at_their_column(capsys):
-    files = "model.safetensors, results.pkl, loss_curves.png, confusion_matrix.png"
-    text.print_table(name="short", written=f"runs/photos: {files}", nothing="")
+@pytest.mark.parametrize("cut", [False, True])
+def test_long_values_of_a_table_go_on_below_at_their_column(cut, capsys):
+    files = [f"runs/my photos: {'a' * 50}.png", f"{'b' * 50}.pkl", "c.pkl"]
+    written = files if cut else ", ".join(files)
+    text.print_table(name="short", written=written, nothing="")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "name     short" and lines[-1] == "nothing"
     assert max(map(len, lines)) <= 80
     begin, *rest = lines[1:-1]
-    assert begin.startswith("written  runs/photos: ") and rest
+    assert begin.startswith("written  runs/my ") and rest
     assert all(line.startswith(" " * 9) and line[9] != " " for line in rest)
-    assert " ".join([begin[9:], *(r[9:] for r in rest)]) == f"runs/photos: {files}"
+    assert " ".join([begin[9:], *(r[9:] for r in rest)]) == ", ".join(files)
+    if cut:
+        assert begin.endswith("png,"), "a list is broken after a part"
 
 
 def test_a_path_of_a_table_stays_whole(capsys):
-    path = "/very" * 20 + "-long/report.html"
-    text.print_table(report=f"{path}, to open")
-    assert f"{path}," in capsys.readouterr().out
+    path = Path("/a folder" * 20) / "report.html"
+    text.print_table(output=path, report=[path, "to open in a browser"])
+    said = capsys.readouterr().out
+    assert said == (f"output  {path}\nreport  {path},\n        to open in a browser\n")
 
 
 # The end

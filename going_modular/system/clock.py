@@ -60,7 +60,7 @@ class Clock:
         self.book()
         return self.images[name] / max(self.spent[name], 1e-9)
 
-    def summary(self) -> str:
+    def summary(self) -> list[str]:
         """The whole time and its parts, rounded so that they add up.
 
         Of less than ten seconds the tenths are told, too.
@@ -71,5 +71,5 @@ class Clock:
             part = round(before + seconds, digits) - round(before, digits)
             before += seconds
             parts += [f"{part:,.{digits}f} {name}"] * (round(part, digits) > 0)
-        whole = f"{total:,.{digits}f} s"
-        return f"{whole}: {', '.join(parts)}" if parts else whole
+        first, *others = parts or [""]
+        return [f"{total:,.{digits}f} s" + f": {first}" * bool(first), *others]

@@ -1,29 +1,44 @@
 """Text for a screen."""
 
 import os
-import textwrap
 from pathlib import PurePath
 
 from going_modular.system.progress import print_past
 
 __all__ = ["as_text", "print_table", "printable"]
 
-WIDTH = 80  # columns of a table, but for a word that is longer
+WIDTH = 80  # columns of a table, but for a part that is longer
 
 
 def print_table(**values) -> None:
-    """Print names and values as a table of two columns; long values go on below."""
+    """Print names and values as a table of two columns; long values go on below.
+
+    A text may be broken at any space, a list only after one of its parts, which are
+    set off by commas; a path stays whole.
+    """
     width = max(map(len, values))
     for name, value in values.items():
-        lines = textwrap.wrap(
-            printable(value),
-            max(20, WIDTH - width - 2),
-            break_long_words=False,  # a path stays whole
-            break_on_hyphens=False,
-        )
-        for line in lines or [""]:
+        if isinstance(value, list):
+            *begin, end = map(printable, value)
+            parts = [*(f"{part}," for part in begin), end]
+        else:
+            text = printable(value)
+            parts = [text] if isinstance(value, PurePath) else text.split(" ")
+        for line in in_lines(parts, WIDTH - width - 2):
             print_past(f"{name.replace('_', ' '):<{width}}  {line}".rstrip())
             name = ""
+
+
+def in_lines(parts: list[str], room: int) -> list[str]:
+    """The parts in lines of so many columns, but for a part that is longer."""
+    first, *others = parts
+    lines = [first]
+    for part in others:
+        if len(lines[-1]) + 1 + len(part) <= room:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def as_text(path: str | PurePath) -> str:

@@ -340,21 +340,22 @@ def print_summary(
         parameters=f"{sum(p.numel() for p in model.parameters()):,}",
         **figures,
         **times(LINE.clock, trainer),
-        written=f"{output}: {', '.join(FILES)}",
-        report=f"{output / REPORT}, to open in a browser",
+        written=[f"{output}: {FILES[0]}", *FILES[1:]],
+        report=[output / REPORT, "to open in a browser"],
     )
 
 
-def times(clock: Clock, trainer: Trainer) -> dict[str, str]:
+def times(clock: Clock, trainer: Trainer) -> dict[str, str | list[str]]:
     """How long the run took since its script began, for what, and at which speed."""
     time = clock.summary()
     if trainer.seconds_before:
-        time += f"; before it went on, training took {trainer.seconds_before:,.0f} s"
+        before = f"{trainer.seconds_before:,.0f} s"
+        time[-1] += f"; training before it went on took {before}"
     rates = [
         f"{clock.rate(name):,.0f} images/s {what}"
         for name, what in SPEEDS.items()
         if clock.images[name]
     ]
     waited = trainer.waited / max(trainer.seconds, 1e-9)
-    rows = {"time": time, "speed": ", ".join(rates)} if rates else {"time": time}
+    rows = {"time": time, "speed": rates} if rates else {"time": time}
     return {**rows, "waiting": f"{waited:.1%} of the time for training, for data"}
