@@ -125,6 +125,7 @@ def test_whole_seconds_add_up_to_the_whole(seconds, now):
 
 def test_a_rate_is_that_of_all_the_time_that_went_into_it(now):
     clock = Clock("starting", now)
+    now.passes(30)
     with clock.counting("features"):
         clock.images["features"] += 100
         now.passes(15)
