@@ -10,9 +10,9 @@ network, or a picture of the class token's attention.
 
 import going_modular.system.early_stop  # noqa: F401
 import going_modular.system.openmp  # noqa: F401
+import going_modular.system.starting  # noqa: F401
 
 import argparse
-import sys
 from pathlib import Path
 
 from torch import Tensor
@@ -40,7 +40,9 @@ from going_modular.explorer.preparation import (
 from going_modular.plots.style import save_figure, use_style
 from going_modular.predictions import load_classifier
 from going_modular.system.files import check_file, real, write_files
-from going_modular.system.text import as_text, print_table, printable, saying
+from going_modular.system.leaving import leave
+from going_modular.system.progress import print_past, saying
+from going_modular.system.text import as_text, print_table, printable
 from going_modular.utils import choose_device
 from going_modular.weights.files import weight_files
 from going_modular.weights.reading import read_pretrained
@@ -201,13 +203,13 @@ def print_results(
         device=device,
     )
     for line in remarks:
-        print(line)
-    print()
+        print_past(line)
+    print_past()
     for guess in about["predictions"]:
-        print(f"  {100 * guess['probability']:6.2f} %  {printable(guess['name'])}")
+        print_past(f"  {100 * guess['probability']:6.2f} %  {printable(guess['name'])}")
     if not about["predictions"]:
-        print("  no predictions: the weights have no classification head")
-    print()
+        print_past("  no predictions: the weights have no classification head")
+    print_past()
     print_table(written=", ".join(map(str, files)))
 
 
@@ -218,4 +220,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

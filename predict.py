@@ -9,10 +9,10 @@ Prints the likeliest classes of each photo and draws them into a picture.
 
 import going_modular.system.early_stop  # noqa: F401
 import going_modular.system.openmp  # noqa: F401
+import going_modular.system.starting  # noqa: F401
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from going_modular.command_line.ending import run_script
@@ -35,14 +35,9 @@ from going_modular.predictions import (
     predict_photos,
 )
 from going_modular.system.files import check_file, is_ours, real, write_files
-from going_modular.system.text import (
-    as_text,
-    print_past,
-    print_table,
-    printable,
-    progress_of,
-    saying,
-)
+from going_modular.system.leaving import leave
+from going_modular.system.progress import print_past, progress_of, saying
+from going_modular.system.text import as_text, print_table, printable
 from going_modular.training.fast_path import choose_precision, for_prediction
 from going_modular.training.settings import CHOICES, PRECISIONS
 from going_modular.utils import choose_device
@@ -156,12 +151,12 @@ def run(args: argparse.Namespace) -> None:
         device=f"{device}, in bfloat16" if precision == "bf16" else device,
     )
     for line in found.report.remarks():
-        print(line)
+        print_past(line)
     if model.config.grid_shape != found.config.grid_shape:
-        print(f"positions resized for {width} x {height} pixels, as {args.resize}")
+        print_past(f"positions resized for {width} x {height} pixels, as {args.resize}")
     if len(class_names) <= FEW:
         known = printable(", ".join(class_names))
-        print(
+        print_past(
             f"These weights know {len(class_names)} classes and nothing else: {known}"
         )
 
@@ -170,9 +165,9 @@ def run(args: argparse.Namespace) -> None:
     def leave_out(path: Path, reason: str) -> None:
         print_past(f"\n{printable(path)}\n  left out: {printable(reason)}")
         left_out.append({"file": as_text(path), "reason": reason})
-        bar.update()
+        bar.advance()
 
-    with progress_of(len(photos), "photo") as bar:
+    with progress_of("predicting", len(photos)) as bar:
         for prediction in predict_photos(
             model,
             photos,
@@ -183,7 +178,7 @@ def run(args: argparse.Namespace) -> None:
         ):
             print_past(prediction_text(prediction))
             records.append(describe(prediction))
-            bar.update()
+            bar.advance()
             if len(shown) < MOST_SHOWN:
                 shown.append(prediction)
     if not records:
@@ -193,11 +188,13 @@ def run(args: argparse.Namespace) -> None:
     about["precision"] = precision
     with saying("drawing"):
         write_outputs(args, shown, {**about, "photos": records, "left_out": left_out})
-    print()
+    print_past()
     if left_out:
-        print(f"left out {len(left_out)} of {len(photos)} files, no readable images")
+        print_past(
+            f"left out {len(left_out)} of {len(photos)} files, no readable images"
+        )
     if len(shown) < len(records):
-        print(f"the picture shows the first {len(shown)} of {len(records)} photos")
+        print_past(f"the picture shows the first {len(shown)} of {len(records)} photos")
     print_table(written=", ".join(map(str, outputs)))
 
 
@@ -237,4 +234,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

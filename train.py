@@ -11,9 +11,9 @@ report.html to look at in a browser and, after each epoch, a checkpoint from whi
 
 import going_modular.system.early_stop  # noqa: F401
 import going_modular.system.openmp  # noqa: F401
+import going_modular.system.starting  # noqa: F401
 
 import argparse
-import sys
 from dataclasses import replace
 
 import torch
@@ -34,6 +34,8 @@ from going_modular.datasets.sources import OF_ONE_SIZE, SOURCES, load_data
 from going_modular.errors import InputError
 from going_modular.optimization import build_optimizer
 from going_modular.processes.alone import Processes
+from going_modular.system.leaving import leave
+from going_modular.system.progress import print_past
 from going_modular.training.fast_path import choose_precision
 from going_modular.training.memory import Workload, test_batch_size
 from going_modular.training.memory_check import (
@@ -131,7 +133,7 @@ def preset_for(given: dict) -> dict:
         own_patches = "variant" in given or "patch_size" in given
         stem = given.get("stem") or ("patches" if own_patches else "conv")
         preset = suit_photos(count, side, stem, given.get("image_size"))
-        print(explain({**preset, **given}, count, side))
+        print_past(explain({**preset, **given}, count, side))
     if "variant" in given:  # Table 1 decides the sizes
         preset = {k: v for k, v in preset.items() if k not in MODEL_FIELDS}
     return preset
@@ -216,7 +218,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         plan,
         model,
         Parts(model, optimizer, **batches),
-        batches["test_batches"],
+        sets["test"],
         checkpoint,
         args.overwrite,
         options,
@@ -254,4 +256,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":  # worker processes import this file without running it
-    sys.exit(main())
+    leave(main())

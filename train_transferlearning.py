@@ -10,9 +10,9 @@ Without flags it takes the weights that come with this project, trained on cloth
 
 import going_modular.system.early_stop  # noqa: F401
 import going_modular.system.openmp  # noqa: F401
+import going_modular.system.starting  # noqa: F401
 
 import argparse
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -33,6 +33,9 @@ from going_modular.datasets.sources import SOURCES, load_data
 from going_modular.errors import InputError
 from going_modular.pretrained import load_pretrained
 from going_modular.processes.alone import Processes
+from going_modular.system.leaving import leave
+from going_modular.system.progress import saying
+from going_modular.system.text import printable
 from going_modular.training.fast_path import choose_precision
 from going_modular.training.memory import Workload
 from going_modular.training.memory_check import (
@@ -55,7 +58,6 @@ from going_modular.transfer.fine_tuning import (
     TransferPlan,
     fitted_config,
     head_parts,
-    image_batches,
     set_up,
     usual_size,
 )
@@ -207,7 +209,8 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         args.output = claim_output(
             args, plan.data, f"-{plan.mode}", plan.weights, checkpoint is not None
         )
-        found = read_pretrained(plan.weights, **plan.told())
+        with saying(f"reading {printable(plan.weights)}", "reading weights"):
+            found = read_pretrained(plan.weights, **plan.told())
         if plan.num_heads not in (0, found.config.num_heads):
             raise InputError(
                 f"the weights have {found.config.num_heads} heads, not {plan.num_heads}"
@@ -247,25 +250,26 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
             )
         chosen = choose_shots(labels, plan.shots, plan.training.seed)
         sets["train"] = sets["train"].subset(chosen)
-    features = None
+    features, to_beat = None, -1.0
     if checkpoint is None:
         if "epochs" not in given_flags(args) and plan.recipe == "auto":
             epochs = suited_epochs(plan.mode, len(sets["train"]))
             plan = replace(plan, training=replace(plan.training, epochs=epochs))
         search = args.learning_rate in (None, "auto")
         start = find_start(plan, model, sets, processes.device, search)
-        plan, features = start.plan, start.features
+        plan, features, to_beat = start.plan, start.features, start.probe_accuracy
         note = "\n".join(filter(None, (note, start.note)))
     if features is None:
         parts = set_up(plan, model, sets, processes.device)
     else:
         parts = head_parts(plan.training, model.head, features, processes.device)
+    parts.to_beat = to_beat
     complete_run(
         args.output,
         plan,
         model,
         parts,
-        image_batches(model, sets["test"], processes.device),
+        sets["test"],
         checkpoint,
         args.overwrite,
         options,
@@ -281,4 +285,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":  # worker processes import this file without running it
-    sys.exit(main())
+    leave(main())

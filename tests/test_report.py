@@ -310,7 +310,7 @@ def test_a_run_leaves_a_report_that_says_what_was_typed(tmp_path, capsys):
     said = capsys.readouterr().out
     accuracy = pd.read_pickle(output / "results.pkl")["test_acc"].iloc[-1]
     assert f"{100 * accuracy:.1f} % of 359 images" in page.text
-    assert f"{output / REPORT}, to open in a browser" in said
+    assert f"{output / REPORT},\n" in said, "a path is not broken"
 
 
 def test_photos_of_a_folder_are_named_also_in_mode_linear(photos, tmp_path):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,23 @@ def run(
     Returns:
         Its exit status, what it printed, and what it sent to the terminal.
     """
+    status, said, pieces = record(
+        script, *arguments, folder=folder, columns=columns, **environment
+    )
+    return status, said, b"".join(piece for _, piece in pieces).decode()
+
+
+def record(
+    script: str, *arguments, folder: Path, columns: int = 80, **environment
+) -> tuple[int, str, list[tuple[float, bytes]]]:
+    """The same, with what it sent piece by piece, and when.
+
+    The first piece, of nothing, is that of the start, the last that of the end.
+    """
     mine, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, columns))
     environment = {**os.environ, **environment}
+    pieces = [(time.monotonic(), b"")]
     process = subprocess.Popen(
         [sys.executable, ROOT / script, *map(str, arguments)],
         cwd=folder,
@@ -36,7 +51,6 @@ def run(
         env=environment,
     )
     os.close(terminal)
-    sent = bytearray()
     while True:
         try:
             piece = os.read(mine, 4096)
@@ -44,10 +58,11 @@ def run(
             break
         if not piece:
             break
-        sent += piece
+        pieces.append((time.monotonic(), piece))
     said, _ = process.communicate(timeout=120)
+    pieces.append((time.monotonic(), b""))
     os.close(mine)
-    return process.returncode, said.decode(errors="replace"), sent.decode()
+    return process.returncode, said.decode(errors="replace"), pieces
 
 
 @pytest.fixture
@@ -62,32 +77,81 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("script", ["predict.py", "explain.py"])
-def test_a_terminal_sees_what_takes_its_time(script, folder):
-    photo = folder / "Fotos/Brot/grün 0.png"
-    status, said, sent = run(script, photo, folder=folder)
-    assert status == 0
-    assert "reading built-in ..." in sent
-    assert sent.endswith("\r\x1b[K"), "nothing stays"
-    assert "..." not in said and "\x1b" not in said
-
-
 def test_a_file_sees_nothing_of_it(folder):
     command = [sys.executable, ROOT / "predict.py", folder / "Fotos/Brot/grün 0.png"]
     done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("columns", [80, 60])
-def test_bars_have_room_for_a_bar(columns, folder):
-    flags = "--data digits --epochs 2 --depth 1 --embedding-dim 12 --num-heads 2"
-    status, _, sent = run("train.py", *flags.split(), folder=folder, columns=columns)
+SMALL = "--depth 1 --embedding-dim 12 --num-heads 2 --epochs 2"
+LINEAR = "--mode linear --shots 0 --epochs 2"
+TRAINING = ["reading Fotos", "decoding photos", r"epoch [12]/2", "testing"]
+TRAINING += ["drawing and writing the report"]
+RUNS = {
+    "train.py": (SMALL, TRAINING),
+    "train_transferlearning.py": (LINEAR, [*TRAINING, "features of 8 images"]),
+    "predict.py": ("Fotos", ["reading built-in", "predicting", "drawing"]),
+    "explain.py": ("PHOTO", ["reading built-in", "looking", "writing"]),
+}
+
+
+def flags_of(script: str, folder: Path) -> list[str]:
+    flags = RUNS[script][0].replace("PHOTO", "Fotos/Brot/0.png").split()
+    return flags + ["--data", "Fotos"] * script.startswith("train")
+
+
+@pytest.fixture
+def plain(folder):
+    """The same folder of photos, their names in ASCII."""
+    for path in [*folder.glob("*/*/*.png")]:
+        path.rename(path.with_name(path.name[-5:]))
+    return folder
+
+
+def check_line(sent: str, columns: int) -> list[str]:
+    """The line as it changed, after a look at its width."""
+    assert max(map(len, re.split(r"[\r\n]", sent))) < columns, "it would wrap"
+    lines = [line.rstrip() for line in re.split(r"[\r\n]", sent)]
+    bars = [line for line in lines if "%" in line]
+    assert all(re.match(r"(--:--|\d+:\d\d) left  \w", bar) for bar in bars)
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("script", "columns"),
+    [*zip(RUNS, (80, 40, 40, 80), strict=True)],  # test_progress has all other widths
+)
+def test_whatever_takes_its_time_is_named_and_never_wraps(script, columns, plain):
+    flags = flags_of(script, plain)
+    status, said, sent = run(script, *flags, folder=plain, columns=columns)
     assert status == 0
-    lines = [line for line in re.split(r"[\r\n]+", sent) if "%|" in line]
-    assert lines
-    for line in lines:
-        assert len(line) <= columns
-        assert len(re.search(r"\|([^|]*)\|", line)[1]) >= 8, line
+    assert "\r" not in said and "left  " not in said, "standard output is for results"
+    lines = check_line(sent, columns)
+    assert lines[1].startswith(f"starting {script}"[:25]), "at once"
+    for what in RUNS[script][1]:
+        assert any(re.search(what, line) for line in lines), what
+    assert re.search(r"\r +\r$", sent), "nothing stays"
+
+
+def test_a_complaint_stands_alone(folder):
+    status, said, sent = run("train.py", "--epochs", "many", folder=folder)
+    assert (status, said) == (2, "")
+    shown, complaint = re.split(r"\r +\r", sent, maxsplit=1)
+    assert shown.startswith("\rstarting train.py ... ")
+    assert re.fullmatch(r"train.py: .*--epochs.*\r\n", complaint)
+
+
+@pytest.mark.skipif("SLOW" not in os.environ, reason="a busy machine may be silent")
+@pytest.mark.parametrize("script", RUNS)
+def test_nobody_waits_in_silence_for_more_than_two_seconds(script, plain):
+    flags = flags_of(script, plain)
+    if script == "train.py":  # steps and tests of more than two seconds each
+        flags = ["--variant", "S/8", "--epochs", "2", "--batch-size", "1000"]
+    status, _, pieces = record(script, *flags, folder=plain)
+    assert status == 0
+    times = [moment for moment, _ in pieces]
+    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    assert max(gaps) < 2, pieces[gaps.index(max(gaps))]
 
 
 OLD = dict(LC_ALL="C", LANG="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")

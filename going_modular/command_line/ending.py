@@ -16,6 +16,7 @@ from going_modular.errors import InputError
 from going_modular.processes.alone import Processes
 from going_modular.processes.start import lost_another, says_first, start_processes
 from going_modular.system.closed_terminal import outlive_terminal
+from going_modular.system.progress import LINE
 from going_modular.system.signals import Stopped
 from going_modular.system.text import printable
 from going_modular.training.fast_path import compilers_reason, is_compilers
@@ -54,8 +55,9 @@ def run_script(
     """
     prepare_script()
     try:
-        run(args)
-        flush()
+        with LINE.session(quiet=getattr(args, "quiet", False)):
+            run(args)
+            flush()
     except BrokenPipeError:
         leave_output()
     except (InputError, OSError) as error:
@@ -115,7 +117,10 @@ def run_training(
         return f"{what} is kept: go on with --output {printable(args.output)} --resume"
 
     try:
-        with start_processes(args.device, args.shard) as processes:
+        with (
+            LINE.session(quiet=getattr(args, "quiet", False), logged=True),
+            start_processes(args.device, args.shard) as processes,
+        ):
             run(args, processes)
             flush()
     except BrokenPipeError:

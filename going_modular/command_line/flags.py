@@ -14,6 +14,7 @@ from going_modular.datasets.photos import MEMORY, Budget
 from going_modular.errors import InputError
 from going_modular.processes.start import says_first
 from going_modular.system.memory import LIMIT, Limit
+from going_modular.system.progress import LINE
 from going_modular.system.text import printable
 from going_modular.training.settings import CHOICES
 from going_modular.weights.conversion import RESIZE_METHODS
@@ -64,7 +65,8 @@ LARGEST = 8192  # pixels of a side
 def one_line_parser(description: str) -> argparse.ArgumentParser:
     """A parser whose errors are one line, with exit status 2; one process prints.
 
-    The flags that it reads have what was `typed` with them, word by word.
+    The flags that it reads have what was `typed` with them, word by word. What showed
+    that the script starts is taken away, since help or a complaint may follow.
     """
 
     class Parser(argparse.ArgumentParser):
@@ -86,6 +88,7 @@ def one_line_parser(description: str) -> argparse.ArgumentParser:
             if says_first():
                 super().print_help(file)
 
+    LINE.hide()
     return Parser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -239,7 +242,7 @@ def add_run_flags(parser: argparse.ArgumentParser, **more: str) -> None:
         "overwrite": "replace the run in --output",
         "download": "fetch the images of a torchvision set",
         "skip-bad": "go on without files that are no readable images",
-        "quiet": "no progress bars",
+        "quiet": "do not show how far it is",
         "log-steps": "write a line of JSON for each step to steps.jsonl",
         "tensorboard": "write curves for TensorBoard",
         "shard": "share the model out over torchrun's processes, if it fits no device",
@@ -265,7 +268,7 @@ def run_options(args: argparse.Namespace) -> dict:
     """What the flags of `add_run_flags` say to `train_with_checkpoints`."""
     if args.save_every < 0:
         raise InputError(f"--save-every must be 0 or more, not {args.save_every}")
-    names = ("quiet", "save_every", "log_steps", "tensorboard")
+    names = ("save_every", "log_steps", "tensorboard")
     return {name: getattr(args, name) for name in names}
 
 

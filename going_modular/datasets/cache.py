@@ -16,6 +16,7 @@ from torch import Tensor
 
 from going_modular.errors import InputError
 from going_modular.system.files import holding, write_file
+from going_modular.system.progress import print_past
 from going_modular.system.text import printable
 
 __all__ = ["cached_photos"]
@@ -65,7 +66,7 @@ def cached_photos(
         raise InputError(
             f"cannot use the cache {folder} ({why}): choose another --cache, or none"
         ) from None
-    print(f"photos from {printable(array)} ({array.stat().st_size / 1e6:,.0f} MB)")
+    print_past(f"photos from {printable(array)} ({array.stat().st_size / 1e6:,.0f} MB)")
     images = images.transpose(0, 3, 1, 2)  # (n, 3, image_size, image_size)
     return torch.from_numpy(images), bad
 

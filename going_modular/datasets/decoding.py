@@ -13,10 +13,13 @@ from going_modular.system.cores import usable_cores
 from going_modular.system.memory import memory_for_process, memory_used
 
 __all__ = [
+    "READING",
     "check_memory",
     "decode_all",
     "decode_into",
 ]
+
+READING = "reading images"  # what the time for it counts as
 
 
 def check_memory(count: int, image_size: int, copies: int = 1) -> None:
@@ -43,9 +46,18 @@ def check_memory(count: int, image_size: int, copies: int = 1) -> None:
 
 
 def decode_into(
-    images: np.ndarray, items: Sequence, decode: Callable[..., Tensor]
+    images: np.ndarray,
+    items: Sequence,
+    decode: Callable[..., Tensor],
+    after_each: Callable[[], None],
 ) -> dict[int, str]:
     """Decode images on all cores, each into its place of an (n, 3, H, W) array.
+
+    Args:
+        images: The array.
+        items: What `decode` is given, one for each place.
+        decode: Gives a (3, H, W) image.
+        after_each: Called when one is done, or cannot be.
 
     Returns:
         The places of those that could not be decoded, and why.
@@ -61,7 +73,8 @@ def decode_into(
             bad[place] = str(error)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        list(pool.map(fill, range(len(items))))
+        for _ in pool.map(fill, range(len(items))):
+            after_each()
     return bad
 
 

@@ -23,10 +23,11 @@ from torch import Tensor
 
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.cache import cached_photos
-from going_modular.datasets.decoding import check_memory, decode_into
+from going_modular.datasets.decoding import READING, check_memory, decode_into
 from going_modular.datasets.layout import Layout, look_at
 from going_modular.datasets.photos import open_photo, read_photo
 from going_modular.errors import InputError
+from going_modular.system.progress import print_past, progress_of
 from going_modular.system.text import as_text, printable
 
 __all__ = ["PhotoSet", "glance", "load_folder", "load_splits", "split"]
@@ -116,20 +117,20 @@ def load_splits(
     for name, photos in layout.photos.items():
         (sets[name],) = read_split(layout, photos, image_size, skip_bad, cache)
     if "test" not in sets:
-        print("there is no test set: the validation set is what is tested")
+        print_past("there is no test set: the validation set is what is tested")
         sets["test"] = sets.pop("val")
     return sets
 
 
 def say(layout: Layout) -> None:
     """Print what a folder was taken for."""
-    print(printable(f"{layout.folder}: {layout.describe()}"))
+    print_past(printable(f"{layout.folder}: {layout.describe()}"))
     for why, count in Counter(layout.aside.values()).items():
         some = next(path for path, reason in layout.aside.items() if reason == why)
         what = f"{count} files" if count > 1 else "1 file"
-        print(printable(f"  not used: {what} such as {some} ({why})"))
+        print_past(printable(f"  not used: {what} such as {some} ({why})"))
     for note in layout.notes:
-        print(printable(f"  {note}"))
+        print_past(printable(f"  {note}"))
 
 
 def read_split(
@@ -176,11 +177,11 @@ def read_split(
         for label in given - {label for _, label in photos}:
             raise InputError(f"class {names[label]!r} holds no readable image")
     if left_out:
-        print(f"  left out {len(left_out)} of {count} files, no readable images:")
+        print_past(f"  left out {len(left_out)} of {count} files, no readable images:")
         for path, why in sorted(left_out.items())[:MANY]:
-            print(printable(f"    {as_text(path)} ({why})"))
+            print_past(printable(f"    {as_text(path)} ({why})"))
         if len(left_out) > MANY:
-            print(f"    ... and {len(left_out) - MANY} more")
+            print_past(f"    ... and {len(left_out) - MANY} more")
     pieces = images.split([len(part) for part in parts])
     return tuple(
         PhotoSet(piece, labels[part], names, tuple(photos[i][0] for i in part.tolist()))
@@ -203,9 +204,10 @@ def read_photos(
         return read_photo(path, image_size, lambda note: notes.setdefault(path, note))
 
     def decode(images: np.ndarray) -> dict[int, str]:
-        bad = decode_into(images, paths, read)
+        with progress_of("decoding photos", len(paths), READING) as shown:
+            bad = decode_into(images, paths, read, shown.advance)
         for note, count in Counter(notes.values()).items():
-            print(f"  {count} photos: {note}")
+            print_past(f"  {count} photos: {note}")
         return bad
 
     if cache is not None:

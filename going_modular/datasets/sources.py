@@ -19,9 +19,11 @@ from going_modular.data_setup import (
     load_builtin,
     square_tensor,
 )
-from going_modular.datasets.decoding import decode_all
+from going_modular.datasets.decoding import READING, decode_all
 from going_modular.datasets.folders import load_folder, load_splits, split
 from going_modular.errors import InputError
+from going_modular.system.progress import progress_of, saying
+from going_modular.system.text import printable
 
 __all__ = [
     "OF_ONE_SIZE",
@@ -80,16 +82,17 @@ def load_data(
     Raises:
         InputError: The source is missing or unusable.
     """
-    if source not in SOURCES:
-        return load_splits(source, image_size, skip_bad, seed=seed, cache=cache)
-    if source == "built-in":
-        sets = load_builtin()
-    elif source == "digits":
-        sets = load_digits(seed)
-    elif source == "fashion_mnist":
-        sets = load_fashion_mnist(download)
-    else:
-        sets = load_torchvision(source, image_size, download, seed)
+    with saying(f"reading {printable(source)}", READING):
+        if source not in SOURCES:
+            return load_splits(source, image_size, skip_bad, seed=seed, cache=cache)
+        if source == "built-in":
+            sets = load_builtin()
+        elif source == "digits":
+            sets = load_digits(seed)
+        elif source == "fashion_mnist":
+            sets = load_fashion_mnist(download)
+        else:
+            sets = load_torchvision(source, image_size, download, seed)
     return dict(zip(("train", "test"), sets, strict=True))
 
 
@@ -166,9 +169,11 @@ def decode_dataset(dataset, image_size: int) -> ImageSet:
 
     def decode(i: int) -> Tensor:
         picture, labels[i] = dataset[i]
+        shown.advance()
         return square_tensor(picture, image_size)
 
-    images = decode_all(range(len(dataset)), image_size, decode)
+    with progress_of("decoding images", len(dataset), READING) as shown:
+        images = decode_all(range(len(dataset)), image_size, decode)
     names = getattr(dataset, "classes", None) or range(int(labels.max()) + 1)
     names = tuple(n[0] if isinstance(n, tuple) else str(n) for n in names)
     return ImageSet(images, labels, names)

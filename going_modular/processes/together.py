@@ -20,7 +20,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from going_modular.data_setup import Batches
 from going_modular.datasets.fast_batches import PADDING, FastBatches
 from going_modular.errors import InputError
-from going_modular.processes.alone import Processes, world_size
+from going_modular.processes.alone import TESTING, Processes, world_size
+from going_modular.system.progress import progress_over
 from going_modular.transformer_encoder import TransformerEncoderBlock
 from going_modular.utils import random_stream
 from going_modular.vit import ViT
@@ -135,7 +136,7 @@ class ManyProcesses(Processes):
         model.eval()
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        for images, labels in batches:
+        for images, labels in progress_over(batches, TESTING):
             logits = model(images)
             losses = F.cross_entropy(logits, labels, reduction="none")  # (B / count,)
             loss += losses.double().sum()
@@ -147,7 +148,8 @@ class ManyProcesses(Processes):
     def predict(self, model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
         model.eval()
         found = []
-        for x, y in batches:  # gathered one by one, the parts lie in the images' order
+        for x, y in progress_over(batches, TESTING):
+            # Gathered one by one, the parts lie in the images' order.
             logits, labels = self.accelerator.gather((model(x), y))  # (B + padding, ..)
             real = labels != PADDING
             found.append((logits[real].cpu(), labels[real].cpu()))

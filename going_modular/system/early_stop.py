@@ -8,11 +8,20 @@ import signal
 import sys
 from pathlib import Path
 
+SCRIPTS = ("train.py", "train_transferlearning.py", "predict.py", "explain.py")
 SCRIPT = Path(sys.argv[0]).name
 pressed = False
 
 
+def take_line_away() -> None:
+    """Let what `starting` shows end before anything else is said."""
+    progress = sys.modules.get("going_modular.system.progress")
+    if progress is not None and hasattr(progress, "LINE"):
+        progress.LINE.hide()
+
+
 def say_so(kind: type, error: BaseException, trace) -> None:
+    take_line_away()
     if pressed or issubclass(kind, KeyboardInterrupt):
         print(f"\n{SCRIPT}: stopped; nothing is written", file=sys.stderr, flush=True)
         if not issubclass(kind, KeyboardInterrupt):  # which has that exit status itself
@@ -28,7 +37,7 @@ def stop(number, frame) -> None:
     signal.default_int_handler(number, frame)
 
 
-if SCRIPT in ("train.py", "train_transferlearning.py", "predict.py", "explain.py"):
+if SCRIPT in SCRIPTS:
     sys.excepthook = say_so
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop)

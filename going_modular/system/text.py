@@ -1,21 +1,44 @@
 """Text for a screen."""
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import PurePath
 
-from tqdm import tqdm
+from going_modular.system.progress import print_past
 
-__all__ = ["as_text", "print_past", "print_table", "printable", "progress_of", "saying"]
+__all__ = ["as_text", "print_table", "printable"]
+
+WIDTH = 80  # columns of a table, but for a part that is longer
 
 
 def print_table(**values) -> None:
-    """Print names and values as a table of two columns."""
+    """Print names and values as a table of two columns; long values go on below.
+
+    A text may be broken at any space, a list only after one of its parts, which are
+    set off by commas; a path stays whole.
+    """
     width = max(map(len, values))
     for name, value in values.items():
-        print(f"{name.replace('_', ' '):<{width}}  {printable(value)}")
+        if isinstance(value, list):
+            *begin, end = map(printable, value)
+            parts = [*(f"{part}," for part in begin), end]
+        else:
+            text = printable(value)
+            parts = [text] if isinstance(value, PurePath) else text.split(" ")
+        for line in in_lines(parts, WIDTH - width - 2):
+            print_past(f"{name.replace('_', ' '):<{width}}  {line}".rstrip())
+            name = ""
+
+
+def in_lines(parts: list[str], room: int) -> list[str]:
+    """The parts in lines of so many columns, but for a part that is longer."""
+    first, *others = parts
+    lines = [first]
+    for part in others:
+        if len(lines[-1]) + 1 + len(part) <= room:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def as_text(path: str | PurePath) -> str:
@@ -34,34 +57,3 @@ def printable(text) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
     )
-
-
-@contextmanager
-def saying(what: str) -> Iterator[None]:
-    """Show on a terminal what takes a while, and take it away when that is over."""
-    shown = sys.stderr is not None and sys.stderr.isatty()
-    if shown:
-        print(f"{what} ...", end="", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
-        if shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def progress_of(total: int, unit: str) -> tqdm:
-    """A bar on a terminal for work of more than a second; `print_past` goes past it.
-
-    Args:
-        total: Pieces of the work.
-        unit: What one is called.
-    """
-    options = dict(leave=False, delay=1, dynamic_ncols=True)
-    nowhere = True if sys.stderr is None else None  # None: unless it is a terminal
-    return tqdm(total=total, unit=unit, disable=nowhere, **options)
-
-
-def print_past(text: str) -> None:
-    """Print while a bar is shown, which goes on below."""
-    with tqdm.external_write_mode():
-        print(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from going_modular.checkpoint import load_checkpoint
 from going_modular.data_setup import ImageSet
 from going_modular.errors import InputError
+from going_modular.system.progress import print_past
 from going_modular.system.text import printable
 from going_modular.training.run_folder import CHECKPOINT, holds_finished_run
 
@@ -139,4 +140,4 @@ def compare_machines(before: dict, now: dict) -> None:
     names = [name for name in now if before[name] != now[name]]
     if names:
         changed = ", ".join(f"{n} {before[n]} before, {now[n]} now" for n in names)
-        print(f"{printable(changed)}: the last bits of the results may differ")
+        print_past(f"{printable(changed)}: the last bits of the results may differ")

@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from going_modular.checkpoint import save_checkpoint, save_model
-from going_modular.data_setup import Batches
+from going_modular.data_setup import Batches, ImageSet
 from going_modular.optimization import build_schedule
 from going_modular.plots.results import plot_confusion_matrix, plot_loss_curves
 from going_modular.plots.style import save_figure, use_style
 from going_modular.processes.alone import ALONE, Processes
 from going_modular.report.writing import write_report
+from going_modular.system.clock import Clock
 from going_modular.system.files import write_file
+from going_modular.system.progress import LINE, print_past, saying
 from going_modular.system.text import print_table
 from going_modular.training.fast_path import choose_computation, for_prediction
 from going_modular.training.resuming import (
@@ -38,6 +41,7 @@ from going_modular.training.run_folder import (
 from going_modular.training.state_check import check_state
 from going_modular.training.trainer import Trainer
 from going_modular.training.watchers import (
+    TRAINING,
     ChanceWarning,
     EpochFiles,
     Progress,
@@ -50,7 +54,16 @@ from going_modular.training.watchers import (
 from going_modular.utils import describe_machine
 from going_modular.vit import ViT
 
-__all__ = ["Parts", "complete_run", "train_with_checkpoints", "write_outputs"]
+__all__ = [
+    "FEATURES",
+    "Parts",
+    "complete_run",
+    "train_with_checkpoints",
+    "write_outputs",
+]
+
+FEATURES = "features"  # of a frozen model; what the time for them counts as
+SPEEDS = {FEATURES: "for features", TRAINING: "in training"}
 
 
 @dataclass
@@ -92,7 +105,7 @@ def complete_run(
     plan,
     model: ViT,
     parts: Parts,
-    image_batches: Batches,
+    test_images: ImageSet,
     checkpoint: dict | None,
     overwrite: bool,
     options: dict,
@@ -108,7 +121,7 @@ def complete_run(
         plan: A `Plan` or a `TransferPlan`: all that decides the results.
         model: What is saved in the end; `parts.model` is it, or in it.
         parts: What takes part in training.
-        image_batches: The test images, for the whole model.
+        test_images: The test images, as the whole model sees them.
         checkpoint: Of the run to go on with, or None to begin.
         overwrite: Whether the folder may hold a run already.
         options: Those of `train_with_checkpoints` that change no result.
@@ -124,16 +137,22 @@ def complete_run(
     plan = replace(plan, training=processes.first_process_choice(training))
     print_table(output=output, device=processes, memory=memory, **plan.settings())
     if note:
-        print(f"\n{note}\n")
+        print_past(f"\n{note}\n")
     with hold_output(output, overwrite or checkpoint is not None, processes):
         trainer = train_with_checkpoints(
             output, plan, parts, checkpoint, processes=processes, **options
         )
-        batches = processes.share(image_batches)
-        write_outputs(
-            output, model, batches, trainer, processes, plan.settings(), command
+        accuracy = write_outputs(
+            output,
+            model,
+            parts,
+            test_images,
+            trainer,
+            processes,
+            plan.settings(),
+            command,
         )
-    print_summary(output, model, parts, trainer)
+    print_summary(output, model, parts, trainer, accuracy)
 
 
 def train_with_checkpoints(
@@ -141,7 +160,6 @@ def train_with_checkpoints(
     plan,
     parts: Parts,
     checkpoint: dict | None = None,
-    quiet: bool = False,
     save_every: int = 0,
     log_steps: bool = False,
     tensorboard: bool = False,
@@ -154,7 +172,6 @@ def train_with_checkpoints(
         plan: A `Plan` or a `TransferPlan`; its settings are saved with the run.
         parts: What takes part. The model ends with the weights that are kept.
         checkpoint: Of the run to go on with, or None to begin.
-        quiet: No progress bar.
         save_every: Steps after which a checkpoint is saved as well; 0 for never.
         log_steps: Write a line of JSON for each step.
         tensorboard: Write curves for TensorBoard.
@@ -195,11 +212,10 @@ def train_with_checkpoints(
             compare_machines(checkpoint["machine"], kept["machine"])
             check_state(checkpoint["trainer"], trainer)
             trainer.load_state_dict(checkpoint["trainer"])
-        print(f"going on after epoch {trainer.epoch}, step {trainer.step}")
+        print_past(f"going on after epoch {trainer.epoch}, step {trainer.step}")
     with ExitStack() as stack:
         if processes.is_first:
-            watchers = [Progress(training.epochs, quiet, trainer.epoch)]
-            watchers += [EpochFiles(output)]
+            watchers = [Progress(trainer), EpochFiles(output)]
             watchers += [ChanceWarning(choosing_batches.data, plan.advice)]
             if tensorboard:  # may not be there: nothing is cleared before
                 done = trainer.epoch * len(parts.train_batches)
@@ -219,7 +235,9 @@ def train_with_checkpoints(
         )
     if trainer.epoch < trainer.epochs:
         patience = training.patience
-        print(f"stopped early: no better {held_out} accuracy for {patience} epochs")
+        print_past(
+            f"stopped early: no better {held_out} accuracy for {patience} epochs"
+        )
     parts.model.load_state_dict(trainer.weights_to_keep())
     return trainer
 
@@ -227,49 +245,62 @@ def train_with_checkpoints(
 def write_outputs(
     output: Path,
     model: ViT,
-    test_batches: Batches,
+    parts: Parts,
+    test_images: ImageSet,
     trainer: Trainer,
     processes: Processes = ALONE,
     settings: dict | None = None,
     command: Sequence[str] = (),
-) -> None:
-    """Write the files that a finished run consists of; all processes take part."""
-    names = test_batches.data.class_names
-    tested = for_prediction(model, trainer.precision, whole=not processes.sharded)
-    logits, labels = processes.predict(tested, test_batches)
+) -> float:
+    """Write the files that a finished run consists of; all processes take part.
+
+    The test images are gone through once: as `parts` has them, since the features of a
+    frozen model are there already.
+
+    Returns:
+        The share of the test images that the kept weights recognise.
+    """
+    whole = not processes.sharded
+    tested = for_prediction(parts.model, trainer.precision, whole)
+    logits, labels = processes.predict(tested, parts.test_batches)
+    accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
     results = trainer.results
     if "test_acc" not in results:  # counted once, now that all is chosen
-        test = processes.evaluate(tested, test_batches)
+        test = F.cross_entropy(logits, labels).item(), accuracy
         for name, value in zip(("test_loss", "test_acc"), test, strict=True):
             results[name] = [math.nan] * trainer.epoch
             if trainer.best_epoch:
                 results[name][trainer.best_epoch - 1] = value
     model = processes.whole_model(model)
     if not processes.is_first:
-        return
-    use_style()
-    write_results(output / "results.pkl", results)
-    write_history(output / "history.csv", results)
-    save_model(output / "model.safetensors", model, names)
-    curves = plot_loss_curves(results)
-    write_file(output / "loss_curves.png", lambda path: save_figure(curves, path))
-    with warnings.catch_warnings(action="ignore"):  # letters that the font lacks
-        confusion = plot_confusion_matrix(labels, logits.argmax(dim=1), names)
-        write_report(
-            output / REPORT,
-            model,
-            test_batches.data,
-            logits,
-            command,
-            settings or {},
-            about_machine(trainer.device, processes),
-            results,
-            curves,
-            confusion,
-            remarks_on(trainer),
-        )
-        path = output / "confusion_matrix.png"  # last: with it a run is finished
-        write_file(path, lambda beside: save_figure(confusion, beside))
+        return accuracy
+    with saying("drawing and writing the report", "report"):
+        use_style()
+        write_results(output / "results.pkl", results)
+        write_history(output / "history.csv", results)
+        save_model(output / "model.safetensors", model, test_images.class_names)
+        curves = plot_loss_curves(results)
+        write_file(output / "loss_curves.png", lambda path: save_figure(curves, path))
+        with warnings.catch_warnings(action="ignore"):  # letters that the font lacks
+            confusion = plot_confusion_matrix(
+                labels, logits.argmax(dim=1), test_images.class_names
+            )
+            write_report(
+                output / REPORT,
+                model,
+                test_images,
+                logits,
+                command,
+                settings or {},
+                about_machine(trainer.device, processes),
+                results,
+                curves,
+                confusion,
+                remarks_on(trainer),
+            )
+            path = output / "confusion_matrix.png"  # last: with it a run is finished
+            write_file(path, lambda beside: save_figure(confusion, beside))
+    return accuracy
 
 
 def about_machine(device: torch.device, processes: Processes) -> dict[str, str]:
@@ -302,9 +333,9 @@ def remarks_on(trainer: Trainer) -> list[str]:
 
 
 def print_summary(
-    output: Path, model: nn.Module, parts: Parts, trainer: Trainer
+    output: Path, model: nn.Module, parts: Parts, trainer: Trainer, accuracy: float
 ) -> None:
-    """Print the closing table."""
+    """Print the closing table; the accuracy is that of the kept weights in the test."""
     train_set, test_set = parts.train_batches.data, parts.test_batches.data
     held_out, _ = parts.choosing
     accuracies = [100 * a for a in trainer.results[f"{held_out}_acc"]]
@@ -315,21 +346,35 @@ def print_summary(
         f"{best})"
     }
     if trainer.best is not None:
+        kept = f"{max(accuracies):.2f} % after epoch {best}, whose weights are kept"
+        if not trainer.best_epoch:
+            kept = f"{100 * trainer.to_beat:.2f} % at the start, whose head is kept"
         figures = {
-            "val_accuracy": f"{max(accuracies):.2f} % after epoch {best}, whose "
-            f"weights are kept; {last}",
-            "test_accuracy": f"{100 * trainer.results['test_acc'][best - 1]:.2f} %, "
-            "counted once",
+            "val_accuracy": f"{kept}; {last}",
+            "test_accuracy": f"{100 * accuracy:.2f} %, counted once",
         }
-    seen = len(accuracies) * len(train_set)
-    print()
+    print_past()
     print_table(
         images=f"{len(train_set):,} for training, {len(test_set):,} for testing",
         parameters=f"{sum(p.numel() for p in model.parameters()):,}",
         **figures,
-        time=f"{trainer.seconds:.0f} s, {seen / trainer.seconds:,.0f} images/s, "
-        "evaluation included",
-        waiting=f"{trainer.waited / trainer.seconds:.1%} of the time, for data",
-        written=f"{output}: {', '.join(FILES)}",
-        report=f"{output / REPORT}, to open in a browser",
+        **times(LINE.clock, trainer),
+        written=[f"{output}: {FILES[0]}", *FILES[1:]],
+        report=[output / REPORT, "to open in a browser"],
     )
+
+
+def times(clock: Clock, trainer: Trainer) -> dict[str, str | list[str]]:
+    """How long the run took since its script began, for what, and at which speed."""
+    time = clock.summary()
+    if trainer.seconds_before:
+        before = f"{trainer.seconds_before:,.0f} s"
+        time[-1] += f"; training before it went on took {before}"
+    rates = [
+        f"{clock.rate(name):,.0f} images/s {what}"
+        for name, what in SPEEDS.items()
+        if clock.images[name]
+    ]
+    waited = trainer.waited / max(trainer.seconds, 1e-9)
+    rows = {"time": time, "speed": rates} if rates else {"time": time}
+    return {**rows, "waiting": f"{waited:.1%} of the time for training, for data"}

@@ -39,6 +39,7 @@ class Trainer:
         sums: Losses and hits of these steps.
         results: As `engine.train` gives them.
         seconds: Time spent, over all sessions of the run.
+        seconds_before: How much of it was spent before this session.
         waited: How much of it steps waited for their data.
         trained: What is called in training: the model on its fast path, wrapped by
             the processes.
@@ -121,6 +122,7 @@ class Trainer:
         names = (name.replace("test", held_out) for name in RESULT_COLUMNS)
         self.results = {name: [] for name in names}
         self.seconds, self.since = 0.0, time.perf_counter()
+        self.seconds_before = 0.0
         self.waited, self.rate = 0.0, highest_rate(optimizer)
 
     @property
@@ -348,6 +350,7 @@ class Trainer:
         self.results = state["results"]
         for name in ("seconds", "waited", "rate", "to_beat"):
             setattr(self, name, state[name])
+        self.seconds_before = self.seconds
         torch.set_rng_state(state["random_state"])
         kind = self.device.type
         if kind in state["device_random_state"]:

@@ -1,4 +1,4 @@
-"""What a run shows and leaves while it goes on: a bar, a line an epoch, tables, curves.
+"""What a run shows and leaves as it goes on: how far it is, lines, tables, curves.
 
 Each class here is a watcher of a `Trainer`: `after_step` and `after_epoch` are called
 with it. What a run that died wrote after its last checkpoint is dropped on resuming.
@@ -7,32 +7,33 @@ with it. What a run that died wrote after its last checkpoint is dropped on resu
 import csv
 import json
 import math
-import sys
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from torch import Tensor
-from tqdm import tqdm
 
 from going_modular.data_setup import ImageSet
 from going_modular.errors import InputError
 from going_modular.plots.results import plot_loss_curves
 from going_modular.plots.style import save_figure, use_style
 from going_modular.system.files import cannot_write, write_file
+from going_modular.system.progress import LINE, print_past
 
 __all__ = [
     "ChanceWarning",
     "EpochFiles",
     "Progress",
     "StepLines",
+    "TRAINING",
     "TensorBoard",
     "global_step",
     "write_history",
     "write_results",
 ]
 
+TRAINING = "training"  # what the time for it counts as
 CURVES_EVERY = 10  # seconds; drawing takes a third of one
 
 
@@ -181,69 +182,53 @@ class ChanceWarning:
             return
         accuracy = max(trainer.results[f"{trainer.held_out}_acc"])
         if accuracy <= self.bound:
-            print(
+            print_past(
                 f"a fifth of the run is over, and at best {accuracy:.1%} is right, "
                 f"where the commonest class alone gives {self.chance:.1%}. If the "
-                f"losses do not fall soon, stop and try {self.advice}",
-                flush=True,
+                f"losses do not fall soon, stop and try {self.advice}"
             )
 
 
 class Progress:
-    """A bar for the steps of each epoch, and a line of results after each.
+    """How far training is, with the time to its end, and a line after each epoch.
 
-    It watches a `Trainer`. The bar also says when the run will end.
+    It watches a `Trainer`.
     """
 
-    def __init__(self, epochs: int, quiet: bool, done: int = 0):
-        self.epochs = epochs
-        # None: only on a terminal. A process may have no stderr at all.
-        self.disable = True if quiet or sys.stderr is None else None
-        self.bar = None
-        self.first = done
-        self.start = time.monotonic()
+    def __init__(self, trainer):
+        """Begin where the trainer is; the run ends at the last epoch or earlier."""
+        self.first = trainer.epoch
+        self.seen = self.images_seen(trainer)
+        whole = trainer.epochs * len(trainer.train_batches.data)
+        self.phase = LINE.phase(TRAINING, whole, self.seen)
 
     def __enter__(self) -> "Progress":
+        self.shown = self.phase.__enter__()
         return self
 
     def __exit__(self, *error) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.phase.__exit__(*error)
+
+    def images_seen(self, trainer) -> int:
+        """Images that the run has seen so far, each time they were."""
+        return trainer.epoch * len(trainer.train_batches.data) + trainer.sums.seen
 
     def after_step(self, trainer, loss) -> None:
-        if self.bar is None:
-            self.bar = tqdm(
-                desc=f"epoch {trainer.epoch + 1}/{self.epochs}",
-                bar_format="{desc} {percentage:3.0f}%|{bar:16}|{postfix}",
-                total=len(trainer.train_batches.data),
-                initial=trainer.sums.seen,
-                leave=False,
-                mininterval=0.2,
-                disable=self.disable,
-            )
-        if self.bar.update(trainer.sums.seen - self.bar.n):  # it was drawn just now
+        def figures() -> str:
             mean, accuracy = trainer.sums.means()
-            left = self.seconds_left(trainer)
-            self.bar.set_postfix_str(
-                f"loss {mean:.3f}, {accuracy:.1%} right, run ends in {left}",
-                refresh=False,
-            )
+            return f"loss {mean:.3f}, {accuracy:.1%} right"
 
-    def seconds_left(self, trainer) -> str:
-        """Time to the run's end, as the epochs of this session went."""
-        share = trainer.step / len(trainer.train_batches)
-        done = trainer.epoch - self.first + share
-        left = (self.epochs - trainer.epoch - share) / max(done, 1e-9)
-        return tqdm.format_interval((time.monotonic() - self.start) * left)
+        self.shown.what = f"epoch {trainer.epoch + 1}/{trainer.epochs}"
+        count = self.images_seen(trainer) - self.seen
+        self.seen += count
+        LINE.clock.images[TRAINING] += count
+        self.shown.advance(count, figures)
 
     def after_epoch(self, trainer) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
         heads = ["epoch", *(name.replace("_", " ") for name in trainer.results)]
         if trainer.epoch == self.first + 1:
-            print("  ".join(heads))
+            print_past("  ".join(heads))
         cells = [f"{trainer.epoch:>5}"]
         columns = zip(trainer.results.values(), heads[1:], strict=True)
         cells += [f"{values[-1]:>{len(head)}.4f}" for values, head in columns]
-        print("  ".join(cells), flush=True)
+        print_past("  ".join(cells), flush=True)

@@ -11,8 +11,9 @@ from going_modular.config import ViTConfig
 from going_modular.data_setup import ImageSet
 from going_modular.datasets.fast_batches import FastBatches, normaliser
 from going_modular.errors import InputError
+from going_modular.system.progress import progress_of
 from going_modular.training.memory import test_batch_size
-from going_modular.training.run import Parts
+from going_modular.training.run import FEATURES, Parts
 from going_modular.training.settings import (
     TRAINING_FIELDS,
     TrainingSettings,
@@ -232,12 +233,13 @@ def features_of_all(
     plan: TransferPlan, model: ViT, sets: dict[str, ImageSet], device: torch.device
 ) -> dict[str, ImageSet]:
     """The sets with features in the place of images, in the precision of the plan."""
-    return {
-        name: replace(
-            data, images=features_of(model, data, device, plan.training.dtype)
-        )
-        for name, data in sets.items()
-    }
+    count = sum(map(len, sets.values()))
+    with progress_of(f"features of {count:,} images", count, FEATURES) as shown:
+        for name, data in sets.items():
+            images = shown.over(image_batches(model, data, device))
+            features, _ = compute_features(model, images, plan.training.dtype)
+            sets = sets | {name: replace(data, images=features)}
+    return sets
 
 
 def features_of(

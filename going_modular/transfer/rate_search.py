@@ -1,7 +1,7 @@
 """The learning rate that suits the photos, found by short runs on those held out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -66,12 +66,17 @@ def hold_out(data: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
     return data.subset(torch.cat(kept)), data.subset(torch.cat(held_out))
 
 
-def train_briefly(parts: Parts, settings: TrainingSettings) -> Trial:
+def train_briefly(
+    parts: Parts,
+    settings: TrainingSettings,
+    over: Callable[[Iterable], Iterable] = iter,
+) -> Trial:
     """Train, and say how well what is held out is recognised.
 
     Args:
         parts: What takes part; `test_batches` are those held out.
         settings: How to train, `epochs` among them.
+        over: Goes over the batches of an epoch, and may show how far it is.
     """
     model = FastPath(parts.model, settings.dtype)
     schedule = parts.schedule(settings)
@@ -83,7 +88,7 @@ def train_briefly(parts: Parts, settings: TrainingSettings) -> Trial:
             parts.train_batches.epoch = epoch
             train_epoch(
                 model,
-                parts.train_batches,
+                over(parts.train_batches),
                 parts.optimizer,
                 schedule=schedule,
                 clip_norm=settings.clip_norm,

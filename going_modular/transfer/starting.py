@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from going_modular.data_setup import ImageSet
+from going_modular.system.progress import progress_of
 from going_modular.training.settings import TrainingSettings
 from going_modular.transfer.fine_tuning import (
     TransferPlan,
@@ -25,6 +26,7 @@ from going_modular.vit import ViT
 
 __all__ = ["Start", "find_start"]
 
+TRYING = "trying rates"  # what the time for it counts as
 SHORT = 5  # the whole model tries a rate for a fifth of the epochs,
 MOST = 1000  # and on no more images than these
 
@@ -38,13 +40,13 @@ class Start:
         note: What was tried, in sentences, or nothing.
         features: Of all sets, where mode "linear" has them already.
         probe_accuracy: Of the head that mode "full" begins with, on the validation
-            images; 0 where there are none, or the head is zeros.
+            images; -1 where there are none, or the head is zeros.
     """
 
     plan: TransferPlan
     note: str = ""
     features: dict[str, ImageSet] | None = None
-    probe_accuracy: float = 0.0
+    probe_accuracy: float = -1.0
 
 
 def find_start(
@@ -137,11 +139,13 @@ def head_trials(
 ) -> tuple[list[Trial], list[nn.Linear]]:
     """Train a copy of a head at each rate: how well each does, and the heads."""
     trials, heads = [], []
-    for rate in RATES["head"]:
-        tried = replace(settings, learning_rate=rate)
-        heads.append(copy.deepcopy(head))
-        parts = head_parts(tried, heads[-1], features, device)
-        trials.append(train_briefly(parts, tried))
+    seen = len(RATES["head"]) * settings.epochs * len(features["train"])
+    with progress_of("rates for the head", seen, TRYING) as shown:
+        for rate in RATES["head"]:
+            tried = replace(settings, learning_rate=rate)
+            heads.append(copy.deepcopy(head))
+            parts = head_parts(tried, heads[-1], features, device)
+            trials.append(train_briefly(parts, tried, shown.over))
     return trials, heads
 
 
@@ -153,13 +157,14 @@ def model_trials(
     stream = torch.Generator().manual_seed(settings.seed)
     some = torch.randperm(len(sets["train"]), generator=stream)[:MOST]
     sets = {**sets, "train": sets["train"].subset(some)}
-    trials = []
-    for rate in RATES[plan.recipe]:
-        tried = at_rate(plan, rate)
-        epochs = max(1, settings.epochs // SHORT)
-        tried = replace(tried, training=replace(tried.training, epochs=epochs))
-        parts = model_parts(tried, copy.deepcopy(model), sets, device)
-        trials.append(train_briefly(parts, tried.training))
+    epochs, rates = max(1, settings.epochs // SHORT), RATES[plan.recipe]
+    seen, trials = len(rates) * epochs * len(some), []
+    with progress_of("rates for the model", seen, TRYING) as shown:
+        for rate in rates:
+            tried = replace(settings, learning_rate=rate, epochs=epochs)
+            copied = copy.deepcopy(model)
+            parts = model_parts(replace(plan, training=tried), copied, sets, device)
+            trials.append(train_briefly(parts, tried, shown.over))
     return trials
 
 
