@@ -37,7 +37,7 @@ from going_modular.processes.alone import Processes
 from going_modular.system.leaving import leave
 from going_modular.system.progress import print_past
 from going_modular.training.fast_path import choose_precision
-from going_modular.training.memory import Workload, test_batch_size
+from going_modular.training.memory import Workload, evaluation_batch_size
 from going_modular.training.memory_check import (
     check_memory,
     parameters_of,
@@ -211,7 +211,7 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     set_seeds(settings.seed)
     model = processes.place(plan.build())
     optimizer = build_optimizer(model, settings.learning_rate, settings.weight_decay)
-    at_once = test_batch_size(plan.model, processes.device)
+    at_once = evaluation_batch_size(plan.model, processes.device)
     batches = make_batches(settings, sets, processes.device, at_once)
     complete_run(
         args.output,

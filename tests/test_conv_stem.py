@@ -51,11 +51,26 @@ def test_a_token_is_its_place_of_the_map_times_e_plus_its_position(model):
 
 
 @torch.no_grad()
-def test_images_of_a_batch_do_not_depend_on_each_other(model):
+def test_images_that_are_predicted_together_do_not_depend_on_each_other(model):
     x = torch.randn(3, 3, 32, 32)
-    for training in (False, True):
-        model.train(training)
-        torch.testing.assert_close(model(x)[1:2], model(x[1:2]))
+    torch.testing.assert_close(model(x)[1:2], model(x[1:2]))
+
+
+@torch.no_grad()
+def test_what_training_saw_of_the_channels_is_saved_with_the_weights(model, tmp_path):
+    x = 5 * torch.randn(8, 3, 32, 32) + 2
+    before = model.eval()(x)
+    model.train()(x)
+    after = model.eval()(x)
+    assert not torch.allclose(before, after)
+    save_model(tmp_path / "it.safetensors", model, tuple("abcdefghij"))
+    loaded, _ = load_model(tmp_path / "it.safetensors")
+    assert torch.equal(loaded.eval()(x), after)
+
+
+def test_the_head_does_not_start_at_zero(model):
+    """Zeros would hide from the stem for hundreds of steps what it should learn."""
+    assert ViTWithConvStem(CONFIG).head.weight.std() > 0.5 / CONFIG.embedding_dim**0.5
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ from going_modular.training.memory import (
     stem_bytes,
 )
 from going_modular.training.memory import (
-    test_batch_size as images_at_once,
+    evaluation_batch_size as images_at_once,
 )
 from going_modular.training.memory_check import check_memory, parameters_of
 from going_modular.training.settings import TrainingSettings

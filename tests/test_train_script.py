@@ -20,7 +20,8 @@ from going_modular.training import run as training_run
 from going_modular.training.run_folder import CHECKPOINT, FILES
 from going_modular.variants.conv_stem import ViTWithConvStem
 
-TINY = "--data digits --embedding-dim 12 --depth 1 --num-heads 2 --mlp-size 20".split()
+TINY = "--data digits --embedding-dim 12 --depth 1 --num-heads 2 --mlp-size 20"
+TINY = [*TINY.split(), "--precision", "fp32"]
 
 
 def write_photo(path, colour):

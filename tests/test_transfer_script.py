@@ -17,7 +17,7 @@ from going_modular.datasets.sources import load_digits
 from going_modular.engine import evaluate
 from going_modular.training import fast_path
 from going_modular.training import run as training_run
-from going_modular.training.memory import test_batch_size
+from going_modular.training.memory import evaluation_batch_size
 from going_modular.training.run_folder import CHECKPOINT, FILES, choose_output
 from going_modular.transfer import fine_tuning
 from going_modular.transfer.few_shot import compute_features
@@ -37,7 +37,8 @@ def weights(tmp_path_factory):
 
 
 def flags(weights, output, *more) -> list[str]:
-    chosen = ["--weights", weights, "--output", output, "--quiet", "--shots", 3, *more]
+    chosen = ["--weights", weights, "--output", output, "--quiet", "--shots", 3]
+    chosen += ["--precision", "fp32", *more]
     return [str(flag) for flag in chosen]
 
 
@@ -162,7 +163,8 @@ def test_photos_of_ones_own_become_what_the_model_reads(weights, tmp_path, capsy
 
 def test_features_are_computed_once(weights, monkeypatch):
     found = read_pretrained(weights)
-    settings = dict(data="digits", weights=str(weights), mode="linear", shots=0)
+    settings = dict(data="digits", weights=str(weights), mode="linear")
+    settings |= dict(recipe="auto", shots=0)
     settings |= dict(image_size=0, num_heads=0, resize="official", augment="none")
     settings |= dict(mean=(), std=(), raw=False)
     plan = TransferPlan.from_settings(settings)
@@ -174,7 +176,7 @@ def test_features_are_computed_once(weights, monkeypatch):
     named = {"train": sets[0], "test": sets[1]}
     training = set_up(plan, model, named, torch.device("cpu"))
     count = len(calls)
-    at_once = test_batch_size(model.config, torch.device("cpu"))
+    at_once = evaluation_batch_size(model.config, torch.device("cpu"))
     assert count == sum(-(-len(data) // at_once) for data in sets)
     for features, _ in training.train_batches:
         training.model(features)
@@ -193,7 +195,7 @@ def test_features_are_of_the_precision_that_auto_stands_for(
 
     monkeypatch.setattr(fine_tuning, "compute_features", note)
     argv = flags(weights, tmp_path / "run", "--mode", "linear", "--epochs", 1)
-    assert script.main([*argv, "--device", "cpu"]) == 0
+    assert script.main([*argv, "--device", "cpu", "--precision", "auto"]) == 0
     assert set(asked) == {torch.bfloat16}
     saved = json.loads((tmp_path / "run/settings.json").read_text())
     assert saved["precision"] == "bf16"

@@ -24,7 +24,7 @@ __all__ = [
     "memory_needs",
     "model_bytes",
     "stem_bytes",
-    "test_batch_size",
+    "evaluation_batch_size",
 ]
 
 FULL = 4  # bytes of a number in fp32
@@ -125,7 +125,7 @@ def backward_bytes(c: ViTConfig, dtype: torch.dtype, explicit: bool = False) -> 
     return T * (2 * D * FULL + widest * low)
 
 
-def test_batch_size(c: ViTConfig, device: torch.device) -> int:
+def evaluation_batch_size(c: ViTConfig, device: torch.device) -> int:
     """Images that are predicted at once, so that evaluation is not a run's peak.
 
     Args:
@@ -204,7 +204,7 @@ class Workload:
             if self.head_only or name != "train"
         ]
         most = max(predicted, default=TEST_BATCH)
-        return min(test_batch_size(self.config, self.device), most)
+        return min(evaluation_batch_size(self.config, self.device), most)
 
     @property
     def explicit(self) -> bool:

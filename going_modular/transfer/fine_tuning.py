@@ -12,7 +12,7 @@ from going_modular.data_setup import ImageSet
 from going_modular.datasets.fast_batches import FastBatches, normaliser
 from going_modular.errors import InputError
 from going_modular.system.progress import progress_of
-from going_modular.training.memory import test_batch_size
+from going_modular.training.memory import evaluation_batch_size
 from going_modular.training.run import FEATURES, Parts
 from going_modular.training.settings import (
     TRAINING_FIELDS,
@@ -174,7 +174,7 @@ def model_parts(
             model, settings.learning_rate, settings.weight_decay
         )
     )
-    at_once = test_batch_size(model.config, device)
+    at_once = evaluation_batch_size(model.config, device)
     batches = make_batches(settings, sets, transform, device, at_once)
     return Parts(model, optimizer, **batches)
 
@@ -255,5 +255,5 @@ def features_of(
 def image_batches(model: ViT, data: ImageSet, device: torch.device) -> FastBatches:
     """A set's images in order, normalised as the model wants them."""
     transform = normaliser(model.config.mean, model.config.std)
-    at_once = test_batch_size(model.config, device)
+    at_once = evaluation_batch_size(model.config, device)
     return FastBatches(data, at_once, transform=transform, device=device)
