@@ -1,14 +1,24 @@
 """Text for a screen."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
+from typing import TextIO
 
 from tqdm import tqdm
 
-__all__ = ["as_text", "print_past", "print_table", "printable", "progress_of", "saying"]
+__all__ = [
+    "as_text",
+    "natural_key",
+    "print_past",
+    "print_table",
+    "printable",
+    "progress_of",
+    "saying",
+]
 
 
 def print_table(**values) -> None:
@@ -21,6 +31,15 @@ def print_table(**values) -> None:
 def as_text(path: str | PurePath) -> str:
     """A path or a part of it as UTF-8 has it, whatever the system's own encoding."""
     return os.fsencode(path).decode(errors="surrogateescape")
+
+
+def natural_key(path: PurePath) -> tuple:
+    """A key that sorts paths as people do, part by part: photo 2 before photo 10."""
+    parts = (re.split(r"(\d+)", part.casefold()) for part in path.parts)
+    return [
+        [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces if p]
+        for pieces in parts
+    ], str(path)
 
 
 def printable(text) -> str:
@@ -61,7 +80,7 @@ def progress_of(total: int, unit: str) -> tqdm:
     return tqdm(total=total, unit=unit, disable=nowhere, **options)
 
 
-def print_past(text: str) -> None:
-    """Print while a bar is shown, which goes on below."""
+def print_past(text: str, file: TextIO | None = None) -> None:
+    """Print while a bar is shown, which goes on below; to standard output if None."""
     with tqdm.external_write_mode():
-        print(text)
+        print(text, file=file)
