@@ -233,8 +233,7 @@ def explain(args: argparse.Namespace, jobs: list[Job], results: TextIO | None) -
                 image, layers = looker.read(job.photo)
             except InputError as error:
                 if not (several and args.skip_bad):
-                    advice = ", or add --skip-bad to go on without it" * several
-                    raise InputError(f"{error}{advice}") from None
+                    raise InputError(f"{error}{ways_on(args)}") from None
                 say(f"\n{printable(job.photo)}\n  left out: {printable(error)}")
                 left_out.append({"file": as_text(job.photo), "reason": str(error)})
             else:
@@ -260,6 +259,14 @@ def explain(args: argparse.Namespace, jobs: list[Job], results: TextIO | None) -
     if left_out:
         print(f"left out {len(left_out)} of {len(jobs)} files")
     finish(args, f"{text}\n", results)
+
+
+def ways_on(args: argparse.Namespace) -> str:
+    """What to do about an unreadable photo among several."""
+    if not holds_several(args):
+        return ""
+    written = f" ({len(args.written):,} files are written: add --overwrite, too)"
+    return ", or add --skip-bad to go on without it" + written * bool(args.written)
 
 
 def explain_photo(

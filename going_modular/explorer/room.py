@@ -128,8 +128,8 @@ def too_much(config: ViTConfig, layers: int, memory: float) -> str:
     page = 4 / 3 * layers * data.bytes_of_a_layer(config)  # in base64
     most = 4 / 3 * data.MOST_BYTES
     return (
-        f"{layers} layers of {nh} heads at {size} pixels ({T} tokens) make a page of "
-        f"{page / 1e6:,.0f} MB, more than {most / 1e6:.0f}"
+        f"{layers} layer{'s' * (layers > 1)} of {nh} heads at {size} pixels "
+        f"({T} tokens) make a page of {page / 1e6:,.0f} MB, more than {most / 1e6:.0f}"
     )
 
 
