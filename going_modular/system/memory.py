@@ -73,20 +73,25 @@ def free_in_cgroups() -> Iterator[int]:
         for line in OWN_CGROUPS.read_text(encoding="utf-8").splitlines():
             _, kinds, path = line.split(":", 2)
             if not kinds:  # version 2
-                names = ("memory.max", "memory.current", "inactive_file")
+                names = ("memory.max", "memory.current", "")
                 yield from free_in_each(CGROUPS, path, *names)
             elif "memory" in kinds.split(","):  # version 1
-                names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-                names += ("total_inactive_file",)
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
                 yield from free_in_each(CGROUPS / "memory", path, *names)
 
 
 def free_in_each(
-    root: Path, path: str, limit: str, usage: str, of_files: str
+    root: Path, path: str, limit: str, usage: str, prefix: str
 ) -> Iterator[int]:
     """Those of one group and of the groups that it is in, where they can be seen.
 
     In a container the path may be that outside of it, and then only the root is there.
+
+    Args:
+        root: Where the groups are, each a folder.
+        path: Of the group.
+        limit, usage: Names of the files with these figures.
+        prefix: Of the figures in memory.stat that are about groups inside, too.
     """
     inside = PurePosixPath(path.lstrip("/"))
     for folder in dict.fromkeys((root / inside, *(root / p for p in inside.parents))):
@@ -95,4 +100,5 @@ def free_in_each(
             used = int((folder / usage).read_text(encoding="utf-8"))
             stat = (folder / "memory.stat").read_text(encoding="utf-8")
             counts = dict(line.split() for line in stat.splitlines())
-            yield most - used + int(counts.get(of_files, 0))
+            kinds = (f"{prefix}{kind}_file" for kind in ("active", "inactive"))
+            yield most - used + sum(int(counts.get(kind, 0)) for kind in kinds)
