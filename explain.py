@@ -1,11 +1,12 @@
-"""Show what a Vision Transformer attends to in a photo.
+"""Show what a Vision Transformer attends to in photos.
 
     python explain.py photo.jpg
     python explain.py photo.jpg --weights vit_b_16 --whole --output cat.html
     python explain.py photo.jpg --png cat.png --layer 4 --head 2
+    python explain.py path/to/photos --output pages
 
-Writes one HTML file in which every weight of the attention can be explored, without a
-network, or a picture of the class token's attention.
+Writes one HTML file for each photo, in which every weight of the attention can be
+explored, without a network, or a picture of the class token's attention.
 """
 
 import going_modular.system.early_stop  # noqa: F401
@@ -13,18 +14,38 @@ import going_modular.system.openmp  # noqa: F401
 import going_modular.system.starting  # noqa: F401
 
 import argparse
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TextIO
 
 from torch import Tensor
 
 from going_modular.command_line.ending import run_script
+from going_modular.command_line.explained import (
+    PICTURES,
+    Job,
+    describe,
+    guesses_text,
+    holds_several,
+    plan_files,
+)
 from going_modular.command_line.flags import (
     add_photo_flag,
     add_weights_flags,
+    check_image_size,
     one_line_parser,
     user_path,
     user_text,
     weights_options,
+)
+from going_modular.command_line.results import (
+    STDOUT,
+    add_result_flags,
+    file_arguments,
+    talk_apart,
 )
 from going_modular.errors import InputError
 from going_modular.explorer.data import Exploration, explore_image
@@ -37,24 +58,28 @@ from going_modular.explorer.preparation import (
     read_image,
     resize_weights,
 )
+from going_modular.explorer.room import FEWEST, find_room, why_less
 from going_modular.plots.style import save_figure, use_style
 from going_modular.predictions import load_classifier
-from going_modular.system.files import check_file, real, write_files
+from going_modular.system.files import write_files
 from going_modular.system.leaving import leave
-from going_modular.system.progress import print_past, saying
+from going_modular.system.memory import memory_for_process, memory_used
+from going_modular.system.progress import print_past, progress_of, saying
 from going_modular.system.text import as_text, print_table, printable
 from going_modular.utils import choose_device
-from going_modular.weights.files import weight_files
+from going_modular.vit import ViT
 from going_modular.weights.reading import read_pretrained
 from going_modular.weights.sources import BUILT_IN
-
-PAGES = (".html", ".htm")
-PICTURES = (".png", ".pdf", ".svg")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = one_line_parser(__doc__)
-    parser.add_argument("photo", type=user_path, help="the file of one photo")
+    parser.add_argument(
+        "photos",
+        nargs="+",
+        type=user_path,
+        help="a photo; or several, and folders to search for them",
+    )
     parser.add_argument(
         "--weights",
         type=user_text,
@@ -65,15 +90,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output",
         type=user_path,
-        help="page to write, .html (explorer.html, unless only --png is given)",
+        help="page to write, .html, or for several photos a folder of pages "
+        "(explorer.html or explorer, unless only --png or --json - is given)",
     )
     parser.add_argument(
-        "--png", type=user_path, help=f"picture to write, {', '.join(PICTURES)}"
+        "--png",
+        type=user_path,
+        help=f"picture to write, {', '.join(PICTURES)}, or a folder of pictures",
     )
+    add_result_flags(parser)
     parser.add_argument(
         "--layers",
         type=whole_numbers,
-        help="layers to keep in the page, such as 1,6,12 (all)",
+        help="layers to keep in the page, such as 1,6,12 (as many as have room)",
     )
     parser.add_argument(
         "--layer",
@@ -90,12 +119,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add_weights_flags(parser)
     add_photo_flag(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the files of an earlier run"
-    )
-    args = parser.parse_args(argv)
-    if args.output is None and args.png is None:
-        args.output = Path("explorer.html")
+    argv = file_arguments(parser, argv)
+    args = parser.parse_intermixed_args(argv)  # photos before and after flags
+    if args.output is None and args.png is None and args.json != STDOUT:
+        args.output = Path("explorer" if holds_several(args) else "explorer.html")
+    args.written = []  # files, so far
     return args
 
 
@@ -109,80 +137,170 @@ def whole_numbers(text: str) -> list[int]:
         ) from None
 
 
-def check_flags(args: argparse.Namespace) -> None:
-    """Refuse, before any work, what cannot be or would replace a file."""
+def run(args: argparse.Namespace) -> None:
     if args.top < 1:
         raise InputError(f"--top must be a positive integer, not {args.top}")
-    taken = {real(args.photo), *weight_files(args.weights)}
-    for flag, suffixes in (("output", PAGES), ("png", PICTURES)):
-        path = getattr(args, flag)
-        if path is None:
-            continue
-        if path.suffix.lower() not in suffixes:
-            raise InputError(
-                f"--{flag} must end in {', '.join(suffixes)}: {str(path)!r}"
-            )
-        check_file(f"--{flag}", path, taken, args.overwrite)
-        taken.add(real(path))
+    jobs = plan_files(args)
+    with talk_apart(args) as results:
+        explain(args, jobs, results)
 
 
-def run(args: argparse.Namespace) -> None:
-    check_flags(args)
-    options = weights_options(args)
-    device = choose_device(args.device)
-    with saying(f"reading {printable(args.weights)}"):
+class Looker:
+    """Weights that look at photos, each of a size that there is room for."""
+
+    def __init__(self, args: argparse.Namespace):
+        """Read the weights, and check what is asked of them.
+
+        Args:
+            args: All flags.
+        """
+        self.args, self.device = args, choose_device(args.device)
+        options = weights_options(args)
         try:
-            found = read_pretrained(args.weights, **options)
-            trained = found.config.grid_shape
-            if "image_size" in options:
-                sides = options["image_size"]
-                sides = (sides, sides) if isinstance(sides, int) else sides
-                found = resize_weights(found, sides, args.resize)
+            self.found = read_pretrained(args.weights, **options)
+            sides = options.get("image_size", self.found.config.image_shape)
+            check_image_size(sides, self.found.config.patch_size)
         except InputError as error:
             raise named(args.weights, error) from None
-    layers, layer = choose_layers(found.config, args.layers, args.layer, args.head)
-    image = read_image(args.photo, found.config, args.whole)
-    fitted = resize_weights(found, tuple(image.shape[1:]), args.resize)
-    try:
-        model, class_names = load_classifier(add_head(fitted), args.num_heads)
-    except InputError as error:
-        raise named(args.weights, error) from None
-    with saying(f"looking, with {found.config.depth} layers"):
-        exploration = explore_image(
-            model.to(device),
+        sides = (sides, sides) if isinstance(sides, int) else sides
+        self.config = replace(self.found.config, image_size=sides)
+        self.layer = choose_layers(self.config, args.layers, args.layer, args.head)[1]
+        self.model_for = lru_cache(maxsize=1)(self.build)  # sizes are often the same
+        self.remarks = dict.fromkeys(self.found.report.remarks())
+
+    def build(self, image_shape: tuple[int, int]) -> tuple[ViT, tuple[str, ...]]:
+        """The model for images of a size, and the names of its classes."""
+        fitted = resize_weights(self.found, image_shape, self.args.resize)
+        if fitted.config.grid_shape != self.found.config.grid_shape:
+            size = f"{image_shape[1]} x {image_shape[0]} pixels"
+            self.remarks[f"positions resized for {size}, as {self.args.resize}"] = None
+        try:
+            model, names = load_classifier(add_head(fitted), self.args.num_heads)
+        except InputError as error:
+            raise named(self.args.weights, error) from None
+        return model.to(self.device), names
+
+    def read(self, photo: Path) -> tuple[Tensor, list[int]]:
+        """A photo, smaller if it has to be, and the layers that there is room for."""
+        args, config, asked = self.args, self.config, None
+        layers = args.layers if args.output else [self.layer]
+        fewest = FEWEST if args.image_size is None else 1  # a size asked for is kept
+        memory = memory_for_process() - memory_used()
+        while True:
+            image = read_image(photo, config, args.whole)
+            seen = replace(config, image_size=tuple(image.shape[1:]))
+            asked = asked or seen
+            sides, kept = find_room(seen, layers, self.layer, memory, fewest)
+            if sides == seen.image_shape:
+                break
+            sides = (min(sides), min(sides)) if args.whole else sides
+            config = replace(config, image_size=sides)
+        wanted = len(layers or range(config.depth))
+        if less := why_less(asked, seen, wanted, kept, memory):
+            self.remarks[less] = None
+        return image, kept
+
+    def look(self, photo: Path, image: Tensor, layers: list[int]) -> Exploration:
+        """What the model attends to in a photo that was read."""
+        model, class_names = self.model_for(tuple(image.shape[1:]))
+        return explore_image(
+            model,
             image,
             class_names,
-            title=printable(as_text(args.photo.name)),
-            layers=layers if args.output else [layer],
-            start_layer=layer,
-            start_head=args.head,
-            top=args.top if has_head(found) else 0,
+            title=printable(as_text(photo.name)),
+            layers=layers,
+            start_layer=self.layer,
+            start_head=self.args.head,
+            top=self.args.top if has_head(self.found) else 0,
         )
-    with saying("writing"):
-        files = write_outputs(args, image, exploration, layer)
-    remarks = found.report.remarks()
-    if fitted.config.grid_shape != trained:
-        height, width = fitted.config.image_shape
-        remarks.append(
-            f"positions resized for {width} x {height} pixels, as {args.resize}"
-        )
-    print_results(args, exploration, device, files, remarks)
 
 
-def write_outputs(
-    args: argparse.Namespace, image: Tensor, exploration: Exploration, layer: int
-) -> list[Path]:
-    """Write the page and the picture that were asked for, and name them."""
+def explain(args: argparse.Namespace, jobs: list[Job], results: TextIO | None) -> None:
+    """Explain all photos; print, or write for programs, to `results`."""
+    with saying(f"reading {printable(args.weights)}"):
+        looker = Looker(args)
+    say = partial(print_past, file=None if args.json == STDOUT else results)
+    several = holds_several(args)
+    records, left_out, told = [], [], set()
+    with progress_of("photos", len(jobs)) if several else nullcontext() as bar:
+        for job in jobs:
+            try:
+                image, layers = looker.read(job.photo)
+            except InputError as error:
+                if not (several and args.skip_bad):
+                    raise InputError(f"{error}{ways_on(args)}") from None
+                say(f"\n{printable(job.photo)}\n  left out: {printable(error)}")
+                left_out.append({"file": as_text(job.photo), "reason": str(error)})
+            else:
+                record = explain_photo(args, job, looker, image, layers)
+                if not records:
+                    print_head(args, len(jobs), record, looker)
+                for remark in [r for r in looker.remarks if r not in told]:
+                    print_past(remark)
+                    told.add(remark)
+                if args.json != STDOUT:
+                    say(guesses_text(record, with_name=several or args.quiet))
+                records.append(record)
+                args.written += job.files.values()
+            if several:
+                bar.advance()
+    if not records:
+        raise InputError(f"none of the {len(jobs)} files is a readable image")
+    text = json.dumps(
+        {"weights": args.weights, "photos": records, "left_out": left_out},
+        allow_nan=False,
+    )
+    print_past()
+    if left_out:
+        print_past(f"left out {len(left_out)} of {len(jobs)} files")
+    finish(args, f"{text}\n", results)
+
+
+def ways_on(args: argparse.Namespace) -> str:
+    """What to do about an unreadable photo among several."""
+    if not holds_several(args):
+        return ""
+    written = f" ({len(args.written):,} files are written: add --overwrite, too)"
+    return ", or add --skip-bad to go on without it" + written * bool(args.written)
+
+
+def explain_photo(
+    args: argparse.Namespace,
+    job: Job,
+    looker: Looker,
+    image: Tensor,
+    layers: list[int],
+) -> dict:
+    """Write the files of one photo, and say what was found in it."""
+    told = nullcontext if holds_several(args) else saying
+    with told(f"looking, with {looker.config.depth} layers"):
+        exploration = looker.look(job.photo, image, layers)
     files = {}
-    if args.output:
+    if "page" in job.files:
         text = page(exploration).encode()
-        files[args.output] = lambda path: path.write_bytes(text)
-    if args.png:
+        files[job.files["page"]] = lambda path: path.write_bytes(text)
+    if "picture" in job.files:
         use_style()
-        figure = plot_explanation(image, exploration, layer, args.head)
-        files[args.png] = lambda path: save_figure(figure, path, dpi=150)
-    write_files(files)
-    return list(files)
+        figure = plot_explanation(image, exploration, looker.layer, args.head)
+        files[job.files["picture"]] = lambda path: save_figure(figure, path, dpi=150)
+    with told("writing"):
+        write_files(files)
+    return describe(job, exploration, looker.layer, args.head)
+
+
+def finish(args: argparse.Namespace, text: str, results: TextIO | None) -> None:
+    """Write the JSON text where it is asked for, and name the files."""
+    if args.json == STDOUT:
+        print_past(text.rstrip(), file=results)
+    elif args.json is not None:
+        write_files({args.json: lambda path: path.write_text(text, encoding="utf-8")})
+        args.written.append(args.json)
+    if holds_several(args) and args.written:
+        folders = [path for path in (args.output, args.png, args.json) if path]
+        names = ", ".join(map(str, folders))
+        print_table(written=f"{len(args.written):,} files in {names}")
+    elif args.written:
+        print_table(written=", ".join(map(str, args.written)))
 
 
 def named(weights: str, error: InputError) -> InputError:
@@ -190,27 +308,21 @@ def named(weights: str, error: InputError) -> InputError:
     return InputError(f"{'' if weights in str(error) else f'{weights}: '}{error}")
 
 
-def print_results(
-    args: argparse.Namespace, exploration: Exploration, device, files, remarks
+def print_head(
+    args: argparse.Namespace, count: int, record: dict, looker: Looker
 ) -> None:
-    about = exploration.description
-    height, width = about["image_size"]
+    """Print what is looked at with what."""
+    height, width = record["image_size"]
+    rows, columns = record["patches"]
+    whole = ", whole" if args.whole else ""
+    photos = f"{count:,}" if holds_several(args) else str(args.photos[0])
     print_table(
-        photo=f"{args.photo}" + (", whole" if args.whole else ""),
+        **{"photos" if holds_several(args) else "photo": photos + whole},
         weights=args.weights,
-        model=f"{width} x {height} pixels, {about['rows']} x {about['columns']} "
-        f"patches, {about['depth']} layers of {about['heads']} heads",
-        device=device,
+        model=f"{width} x {height} pixels, {rows} x {columns} patches, "
+        f"{looker.config.depth} layers of {looker.config.num_heads} heads",
+        device=looker.device,
     )
-    for line in remarks:
-        print_past(line)
-    print_past()
-    for guess in about["predictions"]:
-        print_past(f"  {100 * guess['probability']:6.2f} %  {printable(guess['name'])}")
-    if not about["predictions"]:
-        print_past("  no predictions: the weights have no classification head")
-    print_past()
-    print_table(written=", ".join(map(str, files)))
 
 
 def main(argv: list[str] | None = None) -> int:

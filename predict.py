@@ -3,8 +3,10 @@
     python predict.py photo.jpg
     python predict.py photo.jpg path/to/photos --weights runs/photos/model.safetensors
     python predict.py photo.jpg --weights vit_b_16 --json predictions.json
+    python predict.py path/to/photos --quiet --json - | jq .photos
 
-Prints the likeliest classes of each photo and draws them into a picture.
+Prints the likeliest classes of each photo and draws them into a picture. Where folders
+have the names of classes, it counts how many photos it got right.
 """
 
 import going_modular.system.early_stop  # noqa: F401
@@ -12,17 +14,26 @@ import going_modular.system.openmp  # noqa: F401
 import going_modular.system.starting  # noqa: F401
 
 import argparse
-import json
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from going_modular.command_line.ending import run_script
 from going_modular.command_line.flags import (
     add_photo_flag,
     add_weights_flags,
+    check_image_size,
     one_line_parser,
     user_path,
     user_text,
     weights_options,
+)
+from going_modular.command_line.results import (
+    STDOUT,
+    add_result_flags,
+    file_arguments,
+    json_text,
+    talk_apart,
 )
 from going_modular.errors import InputError
 from going_modular.helper_functions import plot_predictions, use_style
@@ -31,6 +42,7 @@ from going_modular.predictions import (
     SUFFIXES,
     Prediction,
     find_photos,
+    folder_classes,
     load_classifier,
     predict_photos,
 )
@@ -71,13 +83,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output",
         type=user_path,
-        default=Path("predictions.png"),
-        help=f"picture to write, {', '.join(PICTURES)} (predictions.png)",
+        help=f"picture to write, {', '.join(PICTURES)} (predictions.png, but none with "
+        "--json -)",
     )
-    parser.add_argument("--json", type=user_path, help="file to write for programs")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the files of an earlier run"
-    )
+    add_result_flags(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument(
         "--precision",
@@ -85,17 +94,22 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default="auto",
         help="number format; auto takes bf16 where the hardware computes in it (auto)",
     )
-    parser.add_argument(
-        "--skip-bad",
-        action="store_true",
-        help="go on without files that are no readable images",
-    )
     add_weights_flags(parser)
     add_photo_flag(parser)
     parser.add_argument(
         "--batch-size", type=int, default=32, help="photos in a batch (32)"
     )
-    return parser.parse_intermixed_args(argv)  # photos before and after flags
+    argv = file_arguments(parser, argv)
+    args = parser.parse_intermixed_args(argv)  # photos before and after flags
+    if args.output is None and args.json != STDOUT:
+        args.output = Path("predictions.png")
+    return args
+
+
+def files_of(args: argparse.Namespace) -> dict[str, Path]:
+    """The files that are to be written, by their flags."""
+    files = {"output": args.output, "json": args.json}
+    return {flag: path for flag, path in files.items() if path not in (None, STDOUT)}
 
 
 def check_flags(args: argparse.Namespace) -> None:
@@ -105,34 +119,41 @@ def check_flags(args: argparse.Namespace) -> None:
         if value < 1:
             flag = name.replace("_", "-")
             raise InputError(f"--{flag} must be a positive integer, not {value}")
-    if args.output.suffix.lower() not in PICTURES:
+    if args.output is not None and args.output.suffix.lower() not in PICTURES:
         raise InputError(
             f"--output must end in {', '.join(PICTURES)}: {str(args.output)!r}"
         )
     read = weight_files(args.weights) | {real(path) for path in args.photos}
     folders = [real(path) for path in args.photos if path.is_dir()]
-    for path in (args.output, args.json):
-        if path is None or path.suffix.lower() not in SUFFIXES or not path.exists():
+    files = files_of(args)
+    for path in files.values():
+        if path.suffix.lower() not in SUFFIXES or not path.exists():
             continue
         if any(map(real(path).is_relative_to, folders)) and not is_ours(path):
             raise InputError(f"{path} is one of the photos: choose another name")
-    for flag in ("output", "json"):
-        if getattr(args, flag) is not None:
-            check_file(f"--{flag}", getattr(args, flag), read, args.overwrite)
-            read.add(real(getattr(args, flag)))
+    for flag, path in files.items():
+        check_file(f"--{flag}", path, read, args.overwrite)
+        read.add(real(path))
 
 
 def run(args: argparse.Namespace) -> None:
     check_flags(args)
+    with talk_apart(args) as results:
+        predict(args, results)
+
+
+def predict(args: argparse.Namespace, results: TextIO | None) -> None:
+    """Predict all photos; print, or write for programs, to `results`."""
     options = weights_options(args)
     device = choose_device(args.device)
     precision = choose_precision(args.precision, device)
-    outputs = [path for path in (args.output, args.json) if path is not None]
+    outputs = list(files_of(args).values())
     photos = find_photos(args.photos, leave_out=outputs)
     try:
         with saying(f"reading {printable(args.weights)}"):
             found = read_pretrained(args.weights, **options)
             size = options.get("image_size")
+            check_image_size(size, found.config.patch_size)
             model, class_names = load_classifier(
                 found, args.num_heads, size, args.resize
             )
@@ -160,10 +181,12 @@ def run(args: argparse.Namespace) -> None:
             f"These weights know {len(class_names)} classes and nothing else: {known}"
         )
 
+    folders = folder_classes(photos, args.photos, class_names)
+    to_say = partial(print_past, file=None if args.json == STDOUT else results)
     shown, records, left_out = [], [], []
 
     def leave_out(path: Path, reason: str) -> None:
-        print_past(f"\n{printable(path)}\n  left out: {printable(reason)}")
+        to_say(f"\n{printable(path)}\n  left out: {printable(reason)}")
         left_out.append({"file": as_text(path), "reason": reason})
         bar.advance()
 
@@ -176,8 +199,9 @@ def run(args: argparse.Namespace) -> None:
             batch_size=args.batch_size,
             on_bad=leave_out if args.skip_bad else None,
         ):
-            print_past(prediction_text(prediction))
-            records.append(describe(prediction))
+            if args.json != STDOUT:
+                to_say(prediction_text(prediction))
+            records.append(describe(prediction, folders.get(prediction.path)))
             bar.advance()
             if len(shown) < MOST_SHOWN:
                 shown.append(prediction)
@@ -186,16 +210,23 @@ def run(args: argparse.Namespace) -> None:
 
     about = {"weights": args.weights, "image_size": [height, width]}
     about["precision"] = precision
+    about |= count_right(records)
+    text = json_text({**about, "photos": records, "left_out": left_out})
     with saying("drawing"):
-        write_outputs(args, shown, {**about, "photos": records, "left_out": left_out})
+        write_outputs(args, shown, text)
+    if "in_class_folders" in about:
+        to_say(f"\n{right_text(about)}")
     print_past()
     if left_out:
         print_past(
             f"left out {len(left_out)} of {len(photos)} files, no readable images"
         )
-    if len(shown) < len(records):
+    if args.output is not None and len(shown) < len(records):
         print_past(f"the picture shows the first {len(shown)} of {len(records)} photos")
-    print_table(written=", ".join(map(str, outputs)))
+    if outputs:
+        print_table(written=", ".join(map(str, outputs)))
+    if args.json == STDOUT:
+        print_past(text.rstrip(), file=results)
 
 
 def prediction_text(prediction: Prediction) -> str:
@@ -207,24 +238,43 @@ def prediction_text(prediction: Prediction) -> str:
     return "\n".join(lines)
 
 
-def describe(prediction: Prediction) -> dict:
+def describe(prediction: Prediction, folder_class: str | None) -> dict:
     """A prediction as the JSON file holds it."""
     guesses = [
         {"class": guess.name, "index": guess.index, "probability": guess.probability}
         for guess in prediction.guesses
     ]
     about = {"file": as_text(prediction.path), "predictions": guesses}
-    return {**about, "notes": prediction.notes} if prediction.notes else about
+    if folder_class is not None:
+        about["folder_class"] = folder_class
+    if prediction.notes:
+        about["notes"] = prediction.notes
+    return about
 
 
-def write_outputs(
-    args: argparse.Namespace, shown: list[Prediction], results: dict
-) -> None:
-    use_style()
-    figure = plot_predictions(shown)
-    text = json.dumps(results, indent=2) + "\n"  # ASCII, whatever the names
-    files = {args.output: lambda path: save_figure(figure, path, dpi=150)}
-    if args.json is not None:
+def count_right(records: list[dict]) -> dict[str, int]:
+    """How many photos got the class of their folder, where any lies in such a one."""
+    known = [record for record in records if "folder_class" in record]
+    if not known:
+        return {}
+    right = sum(r["predictions"][0]["class"] == r["folder_class"] for r in known)
+    return {"right": right, "in_class_folders": len(known)}
+
+
+def right_text(about: dict) -> str:
+    """How many were right, in a line."""
+    right, count = about["right"], about["in_class_folders"]
+    return f"right: {right:,} of {count:,} photos in class folders, {right / count:.1%}"
+
+
+def write_outputs(args: argparse.Namespace, shown: list[Prediction], text: str) -> None:
+    """Write the picture of some photos, and the JSON text, where they are asked for."""
+    files = {}
+    if args.output is not None:
+        use_style()
+        figure = plot_predictions(shown)
+        files[args.output] = lambda path: save_figure(figure, path, dpi=150)
+    if args.json not in (None, STDOUT):
         files[args.json] = lambda path: path.write_text(text, encoding="utf-8")
     write_files(files)
 

@@ -1,5 +1,7 @@
 """What a trained model sees in photos: from files to named classes."""
 
+import os
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +19,23 @@ from going_modular.datasets.photos import read_photo, why_unreadable
 from going_modular.errors import InputError
 from going_modular.pretrained import from_pretrained
 from going_modular.system.files import real
+from going_modular.system.text import as_text, natural_key
 from going_modular.vit import ViT
 from going_modular.weights.reading import read_pretrained
 
-__all__ = ["Prediction", "classify", "find_photos", "load_classifier", "predict_photos"]
+__all__ = [
+    "Prediction",
+    "classify",
+    "find_photos",
+    "folder_classes",
+    "load_classifier",
+    "predict_photos",
+]
 
 # What counts as a photo in a folder; those that Pillow cannot read are named later.
-SUFFIXES = tuple(".jpg .jpeg .jfif .png .webp .gif .bmp .tif .tiff .avif .heic".split())
+SUFFIXES = tuple(
+    ".jpg .jpeg .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif .jp2".split()
+)
 
 
 class Guess(NamedTuple):
@@ -104,7 +116,9 @@ def load_classifier(
 def find_photos(
     paths: Iterable[str | Path], leave_out: Sequence[Path] = ()
 ) -> list[Path]:
-    """List photos: files as given, folders by the images anywhere in them, sorted.
+    """List photos: files as given, folders by the images anywhere in them.
+
+    Those of a folder are in natural order, 2.jpg before 10.jpg. None is there twice.
 
     Args:
         paths: Files and folders. Hidden files in folders do not count.
@@ -129,8 +143,41 @@ def find_photos(
         if not found:
             kinds = ", ".join(SUFFIXES)
             raise InputError(f"folder {str(path)!r} holds no photo ({kinds})")
-        photos += found
-    return list(dict.fromkeys(photos))
+        photos += sorted(found, key=natural_key)
+    places = {}
+    for photo in photos:
+        places.setdefault(os.path.abspath(photo), photo)
+    return list(places.values())
+
+
+def folder_classes(
+    photos: Iterable[Path], given: Iterable[Path], class_names: Sequence[str]
+) -> dict[Path, str]:
+    """The class of each photo that lies in a folder of that name.
+
+    Args:
+        photos: As `find_photos` lists them.
+        given: What they were found in. A folder names no class but in it, and the
+            innermost one counts.
+        class_names: One name a class.
+
+    Returns:
+        The class's name, for the photos that have one.
+    """
+    # Some systems write letters with accents as two characters.
+    names = {unicodedata.normalize("NFC", name): name for name in class_names}
+    classes = {}
+    for folder in (path for path in given if path.is_dir()):
+        for photo in photos:
+            if not photo.is_relative_to(folder):
+                continue
+            own = os.path.basename(os.path.abspath(folder))
+            parts = (own, *photo.relative_to(folder).parts[:-1])
+            folders = [unicodedata.normalize("NFC", as_text(part)) for part in parts]
+            found = [names[name] for name in folders if name in names]
+            if found:
+                classes[photo] = found[-1]
+    return classes
 
 
 def predict_photos(

@@ -1,6 +1,7 @@
 """Pictures of attention show the numbers they were given, each on its patch."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from matplotlib.patches import Rectangle
@@ -15,6 +16,7 @@ from going_modular.helper_functions import (
     plot_position_similarity,
 )
 from going_modular.inspection.deletion import DeletionCurves
+from going_modular.plots.attention import BRIGHTEST, end_of_scale
 from going_modular.plots.inspection import tile
 
 WIDE = torch.zeros(3, 24, 40, dtype=torch.uint8)  # 3 x 5 patches of 8 pixels
@@ -76,6 +78,35 @@ def test_maps_of_images_are_each_scaled_to_their_own_greatest_value():
         assert torch.allclose(shown, values / values.max())
     names = [ax.get_ylabel() for ax in figure.axes if len(ax.images) == 1]
     assert names[:2] == ["cat", "dog"]
+
+
+def test_maps_of_images_end_at_a_quantile_where_one_is_asked_for():
+    maps = torch.arange(100.0).view(1, 10, 10).clone()
+    maps[0, 3, 4] = 1e6
+    figure = plot_maps_of_images([WIDE], {"a": maps}, quantile=0.9)
+    shown = torch.tensor(figure.axes[1].images[1].get_array().tolist())
+    assert torch.allclose(shown, maps[0] / np.quantile(maps, 0.9, method="lower"))
+    assert figure.axes[-1]._colorbar.extend == "max"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.98, 1.0])
+def test_a_scale_ends_at_the_quantile_of_numpy(share):
+    values = torch.rand(7, 9, generator=torch.Generator().manual_seed(0))
+    expected = np.quantile(values.numpy(), share, method="lower")
+    assert end_of_scale(values, share) == pytest.approx(expected, rel=1e-5)
+    assert end_of_scale(values) == end_of_scale(values, BRIGHTEST)
+
+
+def test_a_map_that_is_nearly_all_zero_still_shows_its_patch():
+    values = torch.zeros(40, 40)
+    values[3, 4] = 0.25
+    assert end_of_scale(values) == 0.25
+    values[:2, :2] = 0.01
+    values[:, 9] = 0.02
+    assert end_of_scale(values) == pytest.approx(0.02)
+    few = torch.tensor([[0.1, 0.2], [0.3, 90]])
+    assert end_of_scale(few) == pytest.approx(0.3), "the outlier counts in no way"
+    assert end_of_scale(torch.zeros(3, 3)) > 0
 
 
 def test_an_empty_map_is_no_division_by_zero():

@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from going_modular.attention_maps import attention_rollout
 from going_modular.checkpoint import save_model
 from going_modular.config import ViTConfig
 from going_modular.data_setup import normalise
+from going_modular.explorer.room import memory_needed
 from going_modular.inspection.capture import capture
 from going_modular.predictions import load_classifier, predict_photos
 from going_modular.pretrained import export_state_dict, from_pretrained
@@ -289,7 +292,12 @@ def test_files_are_kept_unless_overwrite_is_given(folder, weights, capsys):
         ("--weights none.safetensors", "no weights 'none.safetensors'"),
         ("--weights photos", "folder photos holds no weights"),
         ("--weights photos/a.jpg", "photos/a.jpg is"),
-        ("tall.png", "unrecognized arguments: tall.png"),
+        ("tall.png --output a.html", "--output must name a folder, for several"),
+        ("tall.png --png a.png", "--png must name a folder, for several photos"),
+        (
+            "--image-size 18",
+            "--image-size 18 is no multiple of the patch side 4: choose 16 or 20",
+        ),
         ("--unknown", "unrecognized arguments: --unknown"),
     ],
 )
@@ -302,11 +310,11 @@ def test_bad_flags_get_one_line(flags, complaint, folder, weights, capsys):
 @pytest.mark.parametrize(
     ("photo", "complaint"),
     [
-        ("photos", "photos is a folder: give one photo"),
-        ("none.png", "no photo 'none.png': give the file of one"),
+        ("none", "folder 'none' holds no photo"),
+        ("none.png", "no photo 'none.png': give files, or folders of them"),
         ("text.png", "text.png is no readable image (of no known format)"),
         ("cut.jpg", "cut.jpg is no readable image (image file is truncated"),
-        ("empty.jpg", "empty.jpg is no readable image (of no known format)"),
+        ("empty.jpg", "empty.jpg is no readable image (an empty file)"),
         ("tiny.png", "tiny.png is 3 x 2 pixels, smaller than one patch of 4 x 4"),
         ("long.png", "long.png is 99 x 9 pixels, one side more than 4 times"),
     ],
@@ -317,7 +325,9 @@ def test_bad_photos_get_one_line(photo, complaint, folder, weights, capsys):
     (folder / "cut.jpg").write_bytes((folder / "photos/a.jpg").read_bytes()[:-200])
     Image.new("RGB", (3, 2)).save("tiny.png")
     Image.new("RGB", (99, 9)).save("long.png")
+    (folder / "none").mkdir()
     argv = [photo, "--weights", weights, "--png", "a.png"]
+    argv[-1] = "pictures" if photo == "none" else "a.png"
     assert complaint in refused(capsys, *argv, "--whole")
     if photo != "long.png":
         assert complaint in refused(capsys, *argv)
@@ -370,13 +380,165 @@ def test_ctrl_c_leaves_nothing_behind(where, folder, weights, capsys, monkeypatc
     assert files_in(folder) == before
 
 
-def test_too_many_weights_for_a_page_get_one_line(folder, weights, capsys, monkeypatch):
+def test_a_page_too_large_gets_fewer_layers_or_a_smaller_image_and_says_so(
+    folder, weights, capsys, monkeypatch
+):
+    argv = ["wide.png", "--weights", weights, "--overwrite"]
     monkeypatch.setattr("going_modular.explorer.data.MOST_BYTES", 2000)
-    line = refused(capsys, "wide.png", "--weights", weights)
-    assert "3 layers of 2 heads and 17 tokens" in line
-    assert "choose fewer layers, at most 1" in line
-    explained(capsys, "wide.png", "--weights", weights, "--layers", 2)
-    explained(capsys, "wide.png", "--weights", weights, "--png", "a.png")
+    printed = explained(capsys, *argv, "--image-size", 16)
+    assert read_page(folder / "explorer.html")[0]["layers"] == [3]
+    assert "layers 3 kept (--layers for others), since 3 layers of 2 heads" in printed
+    printed = explained(capsys, *argv, "--layers", 2)
+    assert read_page(folder / "explorer.html")[0]["layers"] == [2]
+    assert "since" not in printed, "all that was asked for is there"
+    for flags in ([], ["--layers", "1,2,3"], ["--layers", "1,2,3", "--image-size", 16]):
+        printed = explained(capsys, *argv, *flags)
+        about = read_page(folder / "explorer.html")[0]
+        assert (about["layers"], about["image_size"]) == ([1, 2, 3], [12, 12])
+        assert "image made 12 x 12 pixels, since 3 layers of 2 heads at 16" in printed
+        assert "positions resized for 12 x 12 pixels" in printed
+    printed = explained(capsys, *argv, "--whole")
+    about = read_page(folder / "explorer.html")[0]
+    assert about["image_size"][0] < 16 and about["image_size"][1] > 12
+    explained(capsys, *argv, "--png", "a.png")
+    assert Image.open("a.png").format == "PNG"
+
+
+def test_what_has_no_memory_gets_a_smaller_image_and_says_so(
+    folder, weights, capsys, monkeypatch
+):
+    needed = memory_needed(replace(noisy_model().config, image_size=12), 3)
+    free = [needed]
+    monkeypatch.setattr(explain, "memory_for_process", lambda: free[0])
+    monkeypatch.setattr(explain, "memory_used", lambda: 0)
+    argv = ["wide.png", "--weights", weights, "--image-size", 40, "--overwrite"]
+    printed = explained(capsys, *argv)
+    assert "image made 12 x 12 pixels, since attention at 40 x 40 pixels" in printed
+    assert read_page(folder / "explorer.html")[0]["image_size"] == [12, 12]
+    free[0] = 1000
+    line = refused(capsys, *argv)
+    assert "attention at 4 x 4 pixels" in line and "choose a smaller model" in line
+
+
+# Several photos
+
+
+def several(folder) -> list[str]:
+    """A folder of photos with odd names; their order is that of people."""
+    names = ["cat/2.png", "cat/10.png", "dog/$x\n.png", os.fsdecode(b"dog/\xff.png")]
+    for name in names:
+        (folder / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("wide.png", folder / "set" / name)
+    (folder / "set/up").symlink_to("..")
+    return names
+
+
+def test_each_photo_of_a_folder_gets_its_page_and_picture(folder, weights, capsys):
+    names = several(folder)
+    argv = ["set", "--weights", weights, "--output", "pages", "--png", "pictures"]
+    printed = explained(capsys, *argv, "--json", "a.json")
+    records = json.loads((folder / "a.json").read_text())["photos"]
+    assert [r["file"] for r in records] == [f"set/{name}" for name in names]
+    for name, record in zip(names, records, strict=True):
+        assert record["page"] == f"pages/{name}.html"
+        about, written, _ = read_page(folder / "pages" / f"{name}.html")
+        assert about["predictions"][0]["name"] == record["predictions"][0]["class"]
+        assert Image.open(folder / record["picture"]).format == "PNG"
+    assert re.search(r"^photos +4$", printed, re.M)
+    assert "9 files in pages, pictures, a.json" in printed and "\n.png" not in printed
+    complaint = "pages/cat/2.png.html exists: choose another --output, or add"
+    assert complaint in refused(capsys, *argv)
+    argv = ["set/cat", "--weights", weights, "--png", "set/cat/drawn", "--overwrite"]
+    for _ in range(2):  # the pictures of an earlier run are no photos
+        assert re.search(r"^photos +2$", explained(capsys, *argv), re.M)
+
+
+def test_folders_of_one_name_inside_do_not_mix(folder, weights, capsys):
+    several(folder)
+    argv = ["set/cat", "photos", "wide.png", "./wide.png", "--weights", weights]
+    explained(capsys, *argv)
+    written = {str(p.relative_to("explorer")) for p in Path("explorer").rglob("*.html")}
+    assert written == {"cat/2.png.html", "cat/10.png.html", "photos/a.jpg.html",
+                       "wide.png.html"}  # fmt: skip
+
+
+def test_skip_bad_goes_on_without_what_cannot_be_shown(folder, weights, capsys):
+    (folder / "photos/0.png").touch()
+    Image.new("RGB", (3, 2)).save("photos/tiny.png")
+    argv = ["photos", "--weights", weights]
+    line = refused(capsys, *argv)
+    assert "photos/0.png is no readable" in line and line.endswith("without it")
+    assert explain.main(["photos/a.jpg", *map(str, argv), "--output", "some"]) == 2
+    assert "(1 files are written: add --overwrite, too)" in capsys.readouterr().err
+    printed = explained(capsys, *argv, "--skip-bad", "--json", "a.json")
+    assert "photos/tiny.png\n  left out: photos/tiny.png is 3 x 2 pixels" in printed
+    assert "left out 2 of 3 files" in printed
+    left_out = json.loads((folder / "a.json").read_text())["left_out"]
+    assert [r["file"] for r in left_out] == ["photos/0.png", "photos/tiny.png"]
+    (folder / "photos/a.jpg").unlink()
+    line = refused(capsys, *argv, "--skip-bad", "--overwrite", "--quiet")
+    assert "none of the 2 files is a readable image" in line
+
+
+def test_stopped_after_some_pages_it_says_how_many(
+    folder, weights, capsys, monkeypatch
+):
+    several(folder)
+    explain_one, calls = explain.explain_photo, []
+
+    def stop_at_the_third(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return explain_one(*args)
+
+    monkeypatch.setattr(explain, "explain_photo", stop_at_the_third)
+    assert explain.main(["set", "--weights", str(weights)]) == 130
+    assert "stopped; 2 files are written" in capsys.readouterr().err
+    assert len(list((folder / "explorer").rglob("*.html"))) == 2
+
+
+# For programs
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_json_goes_to_standard_output_alone(quiet, folder, weights, capsys):
+    argv = ["wide.png", "--weights", str(weights), "--json", "-", "--layer", "2"]
+    before = files_in(folder)
+    assert explain.main(argv + ["--quiet"] * quiet) == 0
+    printed = capsys.readouterr()
+    assert files_in(folder) == before, "no page, since none was asked for"
+    assert (printed.err == "") == quiet and str(weights) in printed.err + printed.out
+    results = json.loads(printed.out)
+    (record,) = results["photos"]
+    right = capture_square(weights)  # (L, nh, T, T)
+    for kind, map_ in (
+        ("attention", right[1].mean(0)[0]),
+        ("rollout", attention_rollout(right)[1, 0]),
+    ):
+        flat = [record[kind]["class_token"], *sum(record[kind]["patches"], [])]
+        assert len(record[kind]["patches"]) == 4
+        torch.testing.assert_close(torch.tensor(flat), map_, atol=3e-3, rtol=0)
+    assert (record["layer"], record["head"], record["patches"]) == (2, None, [4, 4])
+    for guess in record["predictions"]:
+        assert guess["class"] == NAMES[guess["index"]]
+    assert len(record["predictions"]) == 5 and results["left_out"] == []
+
+
+def test_quiet_prints_the_classes_alone(folder, weights, capsys):
+    printed = explained(capsys, "wide.png", "--weights", weights, "--quiet")
+    name, *lines = printed.strip().splitlines()
+    assert name == "wide.png" and len(lines) == 5
+    assert all(re.match(r" +[\d.]+ %  ", line) for line in lines)
+    assert (folder / "explorer.html").exists()
+
+
+def test_files_that_begin_like_a_flag_are_photos(folder, weights, capsys):
+    shutil.copy("wide.png", "-x.png")
+    printed = explained(capsys, "-x.png", "--weights", weights)
+    assert re.search("^photo +-x.png$", printed, re.M)
+    argv = ["--weights", weights, "--overwrite", "--", "-x.png"]
+    assert re.search("^photo +-x.png$", explained(capsys, *argv), re.M)
 
 
 @pytest.mark.parametrize(
@@ -433,7 +595,8 @@ def test_help_lists_every_flag(capsys):
         explain.main(["--help"])
     assert stop.value.code == 0
     help_text = capsys.readouterr().out
-    flags = "weights output png layers layer head whole top num-heads device overwrite"
+    flags = "weights output png layers layer head whole top num-heads device overwrite "
+    flags += "json quiet skip-bad image-size"
     for flag in flags.split():
         assert f"--{flag} " in help_text
     assert f"({BUILT_IN})" in help_text

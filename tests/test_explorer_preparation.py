@@ -21,6 +21,7 @@ from going_modular.explorer.preparation import (
     resize_weights,
 )
 from going_modular.inspection.capture import capture
+from going_modular.plots.attention import BRIGHTEST
 from going_modular.plots.style import WIDTH, use_style
 from going_modular.predictions import load_classifier
 from going_modular.pretrained import export_state_dict, from_pretrained
@@ -258,7 +259,8 @@ def test_picture_shows_the_weights_that_capture_gives(explored, layer, head):
         drawn = np.asarray(shown.get_array())
         np.testing.assert_allclose(drawn, maps[kind][1:].reshape(4, 7), rtol=1e-6)
         assert shown.get_extent() == [0, 28, 16, 0], "patch on patch"
-        assert shown.get_clim() == (0, pytest.approx(drawn.max()))
+        end = np.quantile(drawn, BRIGHTEST, method="lower")
+        assert shown.get_clim() == (0, pytest.approx(end))
 
 
 def test_picture_says_what_it_shows(explored):
@@ -273,6 +275,24 @@ def test_picture_says_what_it_shows(explored):
     probabilities = [p["probability"] for p in exploration.description["predictions"]]
     assert widths == pytest.approx([100 * p for p in probabilities])
     assert bars.get_ylim()[0] > bars.get_ylim()[1], "the likeliest on top"
+
+
+def test_one_bright_patch_leaves_the_others_their_colours(explored):
+    """As with real weights, where a patch of the background may take nearly all."""
+    image, _, exploration = explored
+    attention = exploration.attention.copy()
+    rollout = exploration.rollout.copy()
+    for steps in (attention, rollout):
+        steps[..., 1:] = np.minimum(steps[..., 1:], 20)
+        steps[..., 5] = 255
+    outshone = replace(exploration, attention=attention, rollout=rollout)
+    fig = plot_explanation(image, outshone, 3)
+    for ax in (fig.axes[1], fig.axes[3]):
+        shown = ax.images[1]
+        values = np.sort(shown.get_array().ravel())
+        assert values[-1] > 8 * values[-2]
+        assert shown.get_clim()[1] == pytest.approx(values[-2])
+        assert shown.colorbar.extend == "max"
 
 
 def test_borders_are_those_of_the_patches(explored):

@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -242,6 +243,11 @@ def test_odd_file_names_break_neither_terminal_nor_picture(folder, weights, caps
         ("photos/nothing.jpg", "no photo 'photos/nothing.jpg'"),
         ("empty", "folder 'empty' holds no photo"),
         ("--unknown", "unrecognized arguments: --unknown"),
+        (
+            "--image-size 18",
+            "--image-size 18 is no multiple of the patch side 4: choose 16 or 20",
+        ),
+        ("--image-size 3", "of the patch side 4: choose 4"),
     ],
 )
 def test_bad_input_gets_one_line(flags, complaint, folder, weights, capsys):
@@ -296,6 +302,95 @@ def test_script_runs_by_its_name_and_help_lists_every_flag(monkeypatch, capsys):
     for flag in flags.split():
         assert f"--{flag}" in help_text
     assert f"({BUILT_IN})" in help_text
+
+
+def test_photos_of_a_folder_come_in_natural_order_and_once(folder, weights, capsys):
+    for name in ("10.png", "9.png", "b/IMG_2.png", "B.png", "b/img_10.png"):
+        (folder / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("photos/b.png", folder / "set" / name)
+    (folder / "set/b/up").symlink_to("..")
+    argv = ["set/9.png", "set", str(folder / "set"), "set/9.png", "--weights", weights]
+    printed = predicted(capsys, *argv, "--top", 1, "--json", "-", "--quiet")
+    files = [record["file"] for record in json.loads(printed)["photos"]]
+    order = ["9.png", "10.png", "b/IMG_2.png", "b/img_10.png", "B.png"]
+    assert files == [f"set/{name}" for name in order]
+
+
+def test_photos_in_folders_of_classes_are_counted(folder, weights, capsys):
+    model, names = load_classifier(weights)
+    (guessed,) = predict_photos(model, ["photos/b.png"], names)
+    right = guessed.guesses[0].name
+    wrong = next(name for name in NAMES if name != right)
+    for place in (f"{right}/old", wrong, "none of them"):
+        (folder / "set/train" / place).mkdir(parents=True)
+        shutil.copy("photos/b.png", folder / "set/train" / place)
+    printed = predicted(capsys, "set", "--weights", weights, "--json", "p.json")
+    assert "right: 1 of 2 photos in class folders, 50.0%" in printed
+    results = json.loads((folder / "p.json").read_text())
+    assert (results["right"], results["in_class_folders"]) == (1, 2)
+    told = {r["file"]: r.get("folder_class") for r in results["photos"]}
+    assert sorted(map(str, told.values())) == sorted([right, wrong, "None"])
+    assert told["set/train/none of them/b.png"] is None
+    argv = [f"set/train/{right}", "--weights", weights, "--quiet"]
+    printed = predicted(capsys, *argv, "--overwrite")
+    assert printed.endswith("right: 1 of 1 photos in class folders, 100.0%\n")
+    printed = predicted(capsys, "photos", "--weights", weights, "--overwrite")
+    assert "right" not in printed
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_json_goes_to_standard_output_alone(quiet, folder, weights, capsys):
+    (folder / "photos/empty.png").touch()
+    argv = ["photos", "--weights", str(weights), "--json", "-", "--skip-bad"]
+    before = files_in(folder)
+    assert predict.main(argv + ["--quiet"] * quiet) == 0
+    assert files_in(folder) == before, "no picture, since none was asked for"
+    printed = capsys.readouterr()
+    results = json.loads(printed.out)
+    assert len(results["photos"]) == 3
+    (left_out,) = results["left_out"]
+    assert left_out == {"file": "photos/empty.png", "reason": "an empty file"}
+    if quiet:
+        assert printed.err == ""
+    else:
+        assert "photos/empty.png\n  left out: an empty file" in printed.err
+        assert "%" not in printed.err
+    assert predict.main([*argv, "--output", "p.png"]) == 0
+    assert json.loads(capsys.readouterr().out) == results
+    assert (folder / "p.png").exists()
+
+
+def test_quiet_prints_the_predictions_alone(folder, weights, capsys):
+    argv = ["photos", "--weights", weights, "--image-size", 24]
+    printed = predicted(capsys, *argv)
+    alone = predicted(capsys, *argv, "--quiet", "--overwrite")
+    first = printed.index("\nphotos/a.jpg")
+    assert printed[first:].startswith(alone) and alone.count("%") == 15
+    line = refused(capsys, "none.jpg", "--quiet", "--output", "q.png")
+    assert "no photo 'none.jpg'" in line
+
+
+def test_files_that_begin_like_a_flag_are_photos(folder, weights, capsys, monkeypatch):
+    for name in ("-x.jpg", "--top"):
+        shutil.copy("photos/b.png", name)
+    argv = ["--weights", str(weights), "--quiet", "--top", "1", "--overwrite"]
+    printed = predicted(capsys, "-x.jpg", *argv)
+    assert printed.startswith("\n-x.jpg\n")
+    monkeypatch.setattr(sys, "argv", ["predict.py", *argv, "--", "--top", "-x.jpg"])
+    assert predict.main() == 0
+    printed = capsys.readouterr().out
+    assert "\n--top\n" in printed and "\n-x.jpg\n" in printed
+
+
+def test_a_reader_that_leaves_early_ends_it_calmly(folder, weights):
+    for number in range(300):
+        os.link("photos/b.png", f"photos/{number}.png")
+    command = [sys.executable, ROOT / "predict.py", "photos", "--weights", weights]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline().startswith(b"weights")
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=120) == 0
 
 
 def test_a_photo_is_never_replaced_by_the_picture(folder, weights, capsys):

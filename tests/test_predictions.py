@@ -21,6 +21,7 @@ from going_modular.predictions import (
     Prediction,
     classify,
     find_photos,
+    folder_classes,
     load_classifier,
     predict_photos,
 )
@@ -292,6 +293,22 @@ def test_missing_photos_and_folders_without_any_are_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match=f"folder '{tmp_path}' holds no photo"):
         find_photos([tmp_path])
+
+
+def test_the_innermost_folder_that_names_a_class_counts(tmp_path):
+    decomposed = "Ka\u0308se"  # as some systems write ä
+    names = ["cat/dog/a.png", "cat/b.png", f"{decomposed}/c.png", "bee/d.png", "e.png"]
+    for name in names:
+        (tmp_path / "cat-photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cat-photos" / name).touch()
+    root = tmp_path / "cat-photos"
+    found = folder_classes(find_photos([root]), [root], ["cat", "dog", "Käse"])
+    expected = dict(zip(names, ["dog", "cat", "Käse"], strict=False))
+    assert found == {root / name: kind for name, kind in expected.items()}
+    inside = folder_classes(find_photos([root / "cat"]), [root / "cat"], ["cat"])
+    assert set(inside.values()) == {"cat"} and len(inside) == 2
+    file = root / "cat/b.png"
+    assert folder_classes([file], [file], ["cat"]) == {}, "no folder was given"
 
 
 # The picture

@@ -278,6 +278,16 @@ def test_the_map_lights_up_the_patch_with_the_greatest_weight():
     assert (red_and_green[:4] < 80).all() and (red_and_green[4:, 6:] < 80).all()
 
 
+def test_one_bright_patch_leaves_the_others_lit():
+    values = torch.full((4, 4), 0.01)
+    values[:2] = 0.005
+    values[3, 3] = 0.9
+    lit = light_up(torch.zeros(1, 16, 16, dtype=torch.uint8), values)
+    red_and_green = lit[:2].float().mean(dim=0)  # (16, 16)
+    assert (red_and_green[8:, :12] == red_and_green[15, 15]).all()
+    assert (red_and_green[:8] < red_and_green[15, 15] - 20).all()
+
+
 def test_a_model_that_cannot_be_looked_into_gets_a_report_without_maps(tmp_path):
     data = make_set((3, 16, 16))
     model = make_model(image_size=16, num_classes=4)

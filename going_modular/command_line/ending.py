@@ -72,7 +72,9 @@ def run_script(
         )
         return 2
     except KeyboardInterrupt:
-        print(f"\n{name}: stopped; nothing is written", file=sys.stderr)
+        written = len(getattr(args, "written", ()))
+        kept = f"{written:,} files are written" if written else "nothing is written"
+        print(f"\n{name}: stopped; {kept}", file=sys.stderr)
         return 130
     return 0
 

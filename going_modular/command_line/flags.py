@@ -24,6 +24,7 @@ __all__ = [
     "add_photo_flag",
     "add_run_flags",
     "add_weights_flags",
+    "check_image_size",
     "one_line_parser",
     "run_options",
     "user_path",
@@ -219,6 +220,23 @@ def weights_options(args: argparse.Namespace) -> dict:
             raise InputError(f"--image-size must be at most {LARGEST}, not {max(size)}")
         options["image_size"] = size[0] if len(size) == 1 else tuple(size)
     return options
+
+
+def check_image_size(size: int | tuple[int, int] | None, patch_size: int) -> None:
+    """Refuse a size that patches do not fill, with the nearest ones that they do.
+
+    Args:
+        size: As `weights_options` reads it from --image-size.
+        patch_size: The patch side of the weights.
+    """
+    sides = size if isinstance(size, tuple) else (size,)
+    for side in (side for side in sides if side is not None and side % patch_size):
+        below = side // patch_size * patch_size
+        nearest = [str(s) for s in (below, below + patch_size) if s > 0]
+        raise InputError(
+            f"--image-size {side} is no multiple of the patch side {patch_size}: "
+            f"choose {' or '.join(nearest)}"
+        )
 
 
 def positive(flag: str, value: float) -> float:

@@ -122,7 +122,8 @@ def open_photo(path: Path) -> Iterator[Image.Image]:
             file.seek(0)
             begin = file.read(200)
             what = next((w for mark, w in OTHERS.items() if mark in begin), None)
-            raise InputError(what or "of no known format") from None
+            what = what or ("of no known format" if begin else "an empty file")
+            raise InputError(what) from None
         except DecompressionBombError:
             raise InputError(
                 "it has more pixels than Pillow decodes: raise "

@@ -67,7 +67,7 @@ def explore_image(
     """Predict one image and keep, for the explorer, where each token looks.
 
     While it runs, the float weights of all layers are in memory, since the rollout
-    needs them: 4 L nh T^2 bytes.
+    needs them: 4 L nh T^2 bytes, and some more that `room.memory_needed` counts.
 
     Args:
         model: In evaluation mode, on any device.
@@ -93,16 +93,18 @@ def explore_image(
     x = normalise(image[None].to(device), config.mean, config.std)  # (1, C, H, W)
     seen = capture(model, x, kinds=("attention", "values"))
     probabilities = seen.logits[0].float().softmax(0).cpu()  # (K,)
-    if not (probabilities.isfinite().all() and seen.attention.isfinite().all()):
+    attention = seen.attention[:, 0]  # (L, nh, T, T)
+    # One layer at a time, here and below, for memory's sake.
+    finite = all(layer.isfinite().all() for layer in attention)
+    if not (finite and probabilities.isfinite().all()):
         raise InputError("no finite scores for this image: use other weights")
     kept = [layer - 1 for layer in shown]
-    attention = seen.attention[:, 0]  # (L, nh, T, T)
-    rollout = attention_rollout(attention)[kept]  # (n, T, T)
+    rolled_out = attention_rollout(attention)[kept]  # (n, T, T)
     lengths = seen.values[kept, 0].norm(dim=-1)  # (n, nh, T)
     places = shown_tokens(attention.shape[-1], config)
-    rollout = rollout[:, places][..., places].numpy()
-    attention = attention[kept][:, :, places][..., places].numpy()  # (n, nh, T, T)
-    lengths = lengths[..., places]
+    lengths = lengths[..., places]  # (n, nh, T), without registers
+    rollout = [layer[places][:, places].numpy() for layer in rolled_out]
+    attention = [attention[k][:, places][..., places].numpy() for k in kept]
 
     quantised, rolled = quantise(attention), quantise(rollout)
     best = probabilities.argsort(descending=True, stable=True)[:top].tolist()
@@ -117,7 +119,11 @@ def explore_image(
         "depth": config.depth,
         "heads": config.num_heads,
         "predictions": [
-            {"name": writable(class_names[i]), "probability": probabilities[i].item()}
+            {
+                "name": writable(class_names[i]),
+                "index": i,
+                "probability": probabilities[i].item(),
+            }
             for i in best
         ],
         "start": {
@@ -133,10 +139,10 @@ def explore_image(
     return Exploration(description, *quantised, *rolled, lengths.float().numpy())
 
 
-def shown_tokens(count: int, config: ViTConfig) -> list[int]:
+def shown_tokens(count: int, config: ViTConfig) -> slice | list[int]:
     """Places of the class token and the patches; registers between them have none."""
     registers = count - config.num_tokens
-    return [0, *range(1 + registers, count)]
+    return [0, *range(1 + registers, count)] if registers else slice(None)
 
 
 def check_image(image: Tensor, class_names: Sequence[str], config: ViTConfig) -> None:

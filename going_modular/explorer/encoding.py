@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -13,17 +14,21 @@ __all__ = ["quantise", "restore", "rounding_errors", "to_data_url", "viridis"]
 STEPS = 255
 
 
-def quantise(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quantise(weights: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Round each row of (n, ..., T) weights to 255 steps of its maximum.
+
+    Args:
+        weights: An array, or one for each of n layers.
 
     Returns:
         (n, ..., T) uint8 steps and (n, ...) float32 scales, the worth of one step. No
         weight is off by more than its row's maximum / 510.
     """
-    steps = np.empty(weights.shape, np.uint8)
-    scales = (weights.max(-1).astype(np.float64) / STEPS).astype(np.float32)
+    steps = np.empty((len(weights), *weights[0].shape), np.uint8)
+    scales = np.empty(steps.shape[:-1], np.float32)
     for i, layer in enumerate(weights):  # one at a time, for memory's sake
-        worth = scales[i].astype(np.float64)[..., None]
+        scales[i] = layer.max(-1).astype(np.float64) / STEPS
+        worth = scales[i].astype(np.float64)[..., None]  # (..., 1)
         steps[i] = np.rint(layer / np.where(worth > 0, worth, 1))
     return steps, scales
 
@@ -34,7 +39,7 @@ def restore(steps: np.ndarray, scales: np.ndarray) -> np.ndarray:
 
 
 def rounding_errors(
-    *stored: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *stored: tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]],
 ) -> dict[str, float]:
     """How far steps and scales are from the weights that they were made of.
 

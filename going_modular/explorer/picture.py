@@ -10,7 +10,7 @@ from torch import Tensor
 
 from going_modular.explorer.data import Exploration
 from going_modular.explorer.encoding import restore
-from going_modular.plots.attention import draw_map
+from going_modular.plots.attention import beyond, draw_map, end_of_scale
 from going_modular.plots.predictions import MOST_GUESSES, draw_guesses, shorten
 from going_modular.plots.style import WIDTH, to_picture
 from going_modular.predictions import Guess
@@ -82,9 +82,11 @@ def plot_explanation(
         pictures[1:], colour_bars, maps.items(), strict=True
     ):
         values = torch.from_numpy(weights[1:]).view(grid_shape)  # (H/P, W/P)
-        shown = draw_map(ax, grey, values, values.max().item())
+        greatest = end_of_scale(values)
+        shown = draw_map(ax, grey, values, greatest)
         ax.set_title(titles[kind], fontsize=9)
-        draw_colour_bar(bar, shown, f"weight (class token itself: {weights[0]:.3f})")
+        label = f"weight (class token itself: {weights[0]:.3f})"
+        draw_colour_bar(bar, shown, label, beyond(values, greatest))
     if guesses:
         draw_guesses(bars, guesses, most=80)
         bars.set_ylim(len(guesses) - 0.5, -0.5)
@@ -152,8 +154,8 @@ def draw_patches(ax: Axes, image: Tensor, patch_size: int) -> None:
     ax.spines[:].set_visible(False)
 
 
-def draw_colour_bar(ax: Axes, shown, label: str) -> None:
-    bar = ax.figure.colorbar(shown, cax=ax, orientation="horizontal")
+def draw_colour_bar(ax: Axes, shown, label: str, extend: str) -> None:
+    bar = ax.figure.colorbar(shown, cax=ax, orientation="horizontal", extend=extend)
     bar.solids.set_alpha(1)
     bar.outline.set_visible(False)
     bar.set_label(label, fontsize=8)

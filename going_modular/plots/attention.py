@@ -11,10 +11,41 @@ from torch import Tensor
 from going_modular.plots.style import COLOURS, WIDTH, to_picture
 
 __all__ = [
+    "BRIGHTEST",
+    "end_of_scale",
     "plot_attention_over_image",
     "plot_layers_by_heads",
     "plot_maps_of_images",
 ]
+
+BRIGHTEST = 0.98  # the quantile of a map that gets the brightest colour
+
+
+def end_of_scale(values: Tensor, quantile: float = BRIGHTEST) -> float:
+    """Where the colours of a map end, or those of several that share one scale.
+
+    With weights from many photos one or two patches of the background may get far more
+    than all others, and on a scale up to the greatest value these would all look alike.
+    So the scale ends at a quantile, and what lies above has the brightest colour.
+
+    Args:
+        values: Of any shape, from 0.
+        quantile: Which one; 1 is the greatest value.
+
+    Returns:
+        A number above 0: the greatest value where the quantile is 0, since a map may
+        have less patches than that with anything on them.
+    """
+    values = values.detach().cpu().float().flatten()
+    # The lower of two neighbours: between them, an outlier would count in small grids.
+    greatest = values.quantile(quantile, interpolation="lower").item()
+    greatest = greatest or values.max().item()
+    return max(greatest, 1e-12)  # no division by zero where nothing is on the map
+
+
+def beyond(values: Tensor, greatest: float) -> str:
+    """Which end of a colour bar gets an arrow: some values may lie above it."""
+    return "max" if values.max().item() > greatest else "neither"
 
 
 def draw_map(
@@ -99,7 +130,7 @@ def plot_layers_by_heads(
     size = (WIDTH, (cell + 0.06) * n + 0.3)
     fig, axes = plt.subplots(n, nh, figsize=size, squeeze=False)
     maps = maps.detach().cpu().float()
-    greatest = maps.flatten().quantile(0.995).item()  # else one patch dims all others
+    greatest = end_of_scale(maps, 0.995)  # one scale for all: few patches of each map
     for place, layer in enumerate(layers):
         for head, ax in enumerate(axes[place]):
             shown = draw_map(ax, image, maps[place, head], greatest, patch, alpha=0.8)
@@ -107,7 +138,7 @@ def plot_layers_by_heads(
                 ax.set_title(f"head {head + 1}" if nh <= 8 else head + 1, fontsize=9)
         side = dict(rotation=0, ha="right", va="center")
         axes[place, 0].set_ylabel(f"layer {layer}", fontsize=9, **side)
-    above = "max" if greatest < maps.max() else "neither"
+    above = beyond(maps, greatest)
     bar = fig.colorbar(shown, ax=axes, label=label, extend=above)
     bar.solids.set_alpha(1)
     return fig
@@ -118,17 +149,19 @@ def plot_maps_of_images(
     maps: Mapping[str, Tensor],
     label: str = "share of the map's greatest value",
     names: Sequence[str] = (),
+    quantile: float = 1.0,
 ) -> Figure:
     """Show a row for each image: the image, then one map of it in each column.
 
-    Each map has its own scale, from 0 to its greatest value: columns may hold kinds of
-    maps, or the layers of one kind.
+    Each map has its own scale, from 0 to its greatest value or to a quantile: columns
+    may hold kinds of maps, or the layers of one kind.
 
     Args:
         images: n images, (C, H, W).
         maps: (n, H/P, W/P) maps, by the column's title.
         label: What the colours are.
         names: A word for each row.
+        quantile: Of each map, where its scale ends; as for `end_of_scale`.
     """
     columns = len(maps) + 1
     cell = (WIDTH - 1) / columns
@@ -145,10 +178,11 @@ def plot_maps_of_images(
         if row < len(names):
             axes[row, 0].set_ylabel(names[row], fontsize=9)
         for ax, (title, values) in zip(axes[row, 1:], maps.items(), strict=True):
-            relative = values[row] / values[row].max().clamp(min=1e-12)
+            relative = values[row] / end_of_scale(values[row], quantile)
             shown = draw_map(ax, image, relative, 1.0)
             if row == 0:
                 ax.set_title(title, fontsize=9)
-    bar = fig.colorbar(shown, ax=axes, label=label)
+    above = "max" if quantile < 1 else "neither"
+    bar = fig.colorbar(shown, ax=axes, label=label, extend=above)
     bar.solids.set_alpha(1)
     return fig

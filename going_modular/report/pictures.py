@@ -15,6 +15,7 @@ from going_modular.errors import InputError
 from going_modular.explorer.data import explore_image
 from going_modular.explorer.encoding import to_data_url
 from going_modular.explorer.picture import class_token_maps
+from going_modular.plots.attention import end_of_scale
 from going_modular.plots.style import to_picture
 from going_modular.vit import ViT
 
@@ -25,7 +26,6 @@ SMALL = 32  # pixels up to which every one is kept as it is
 QUALITY = 80  # of the JPEGs, in percent
 SHARP = 150  # pixels of a drawing to an inch
 MOST_WEIGHTS = 1e9  # bytes of attention that looking may take
-BRIGHTEST = 0.98  # quantile of a map that gets the brightest colour
 ALPHA = 0.65  # how far the map covers the photo, as in explain.py's picture
 
 
@@ -101,13 +101,11 @@ def rollout_maps(
 def light_up(image: Tensor, values: Tensor) -> Tensor:
     """Lay a (H/P, W/P) map, in viridis, over a (C, H, W) uint8 image: (3, H, W).
 
-    Each map has its own scale, from 0 to its quantile of 98 %, since one patch may
-    outshine all others.
+    Each map has its own scale, which ends where `end_of_scale` says.
     """
     rows, columns = values.shape
     height, width = (image.shape[1] // rows, image.shape[2] // columns)  # of a patch
-    greatest = values.flatten().quantile(BRIGHTEST).clamp(min=1e-12)
-    shares = (values / greatest).clamp(max=1).numpy()
+    shares = (values / end_of_scale(values)).clamp(max=1).numpy()  # (H/P, W/P)
     colours = matplotlib.colormaps["viridis"](shares)[..., :3]  # (H/P, W/P, 3)
     colours = colours.repeat(height, 0).repeat(width, 1)  # (H, W, 3)
     grey = to_picture(image).mean(axis=2, keepdims=True)  # (H, W, 1)

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from tqdm import tqdm
 from tqdm.std import Bar
@@ -314,8 +315,8 @@ def progress_over(batches, what: str) -> Iterator:
         yield from phase.over(batches)
 
 
-def print_past(text: str = "", flush: bool = False) -> None:
-    """Print above the line, which goes on below."""
+def print_past(text: str = "", flush: bool = False, file: TextIO | None = None) -> None:
+    """Print above the line, which goes on below; to standard output if None."""
     with LINE.lock:
         LINE.erase()
-        print(text, flush=flush)
+        print(text, flush=flush, file=file)

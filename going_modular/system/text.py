@@ -1,11 +1,12 @@
 """Text for a screen."""
 
 import os
+import re
 from pathlib import PurePath
 
 from going_modular.system.progress import print_past
 
-__all__ = ["as_text", "print_table", "printable"]
+__all__ = ["as_text", "natural_key", "print_table", "printable"]
 
 WIDTH = 80  # columns of a table, but for a part that is longer
 
@@ -44,6 +45,15 @@ def in_lines(parts: list[str], room: int) -> list[str]:
 def as_text(path: str | PurePath) -> str:
     """A path or a part of it as UTF-8 has it, whatever the system's own encoding."""
     return os.fsencode(path).decode(errors="surrogateescape")
+
+
+def natural_key(path: PurePath) -> tuple:
+    """A key that sorts paths as people do, part by part: photo 2 before photo 10."""
+    parts = (re.split(r"(\d+)", part.casefold()) for part in path.parts)
+    return [
+        [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces if p]
+        for pieces in parts
+    ], str(path)
 
 
 def printable(text) -> str:

@@ -19,6 +19,7 @@ from going_modular.datasets.fitting import fit_images
 from going_modular.errors import InputError
 from going_modular.inspection.capture import capture
 from going_modular.learned_structure import filter_components, position_similarity
+from going_modular.plots.attention import BRIGHTEST
 from going_modular.pretrained import from_pretrained
 from going_modular.relevance import relevance
 from going_modular.variants.registers import REGISTERS
@@ -29,7 +30,6 @@ from going_modular.weights.sources import cached, find_torchvision
 __all__ = ["SOURCES", "draw_maps", "draw_structure", "find_cached"]
 
 SOURCES = ("vit_b_16", "timm:vit_small_patch16_224.dino")
-BRIGHTEST = 0.98  # the quantile of a map that gets the brightest colour
 SAMPLED = 7  # rows and columns of places whose similarity is drawn, as in the paper
 
 
@@ -87,15 +87,8 @@ def draw_maps(source: str | Path) -> Figure:
     }
     if has_head:
         columns["relevance"] = attention_from(relevance(model, x), grid)
-    cut = {title: cut_outliers(maps) for title, maps in columns.items()}
     label = f"share of each map's quantile {BRIGHTEST}"
-    return plots.plot_maps_of_images(photos, cut, label, names=PHOTOS)
-
-
-def cut_outliers(maps: Tensor) -> Tensor:
-    """Cut (n, H/P, W/P) maps at a quantile, since a few patches may outshine all."""
-    brightest = maps.flatten(1).quantile(BRIGHTEST, dim=1)  # (n,)
-    return maps.minimum(brightest[:, None, None])
+    return plots.plot_maps_of_images(photos, columns, label, PHOTOS, BRIGHTEST)
 
 
 def draw_structure(source: str | Path) -> Figure:
