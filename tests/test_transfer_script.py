@@ -37,8 +37,8 @@ def weights(tmp_path_factory):
 
 
 def flags(weights, output, *more) -> list[str]:
-    chosen = ["--weights", weights, "--output", output, "--quiet", "--shots", 3]
-    chosen += ["--precision", "fp32", *more]
+    chosen = ["--weights", weights, "--output", output, "--precision", "fp32"]
+    chosen += ["--quiet", "--shots", 3, *more]
     return [str(flag) for flag in chosen]
 
 
