@@ -49,7 +49,7 @@ from going_modular.training.resuming import (
     read_unfinished,
     refusing_foreign_checkpoint,
 )
-from going_modular.training.run import complete_run
+from going_modular.training.run import Parts, complete_run
 from going_modular.training.run_folder import claim_output
 from going_modular.training.settings import TRAINING_FIELDS, TrainingSettings
 from going_modular.training.state_check import check_model_size
@@ -70,6 +70,7 @@ from going_modular.transfer.recipes import (
 from going_modular.transfer.starting import find_start
 from going_modular.utils import set_seeds
 from going_modular.variants.building import has_conv_stem
+from going_modular.vit import ViT
 from going_modular.weights.conversion import RESIZE_METHODS
 from going_modular.weights.reading import Pretrained, read_pretrained
 from going_modular.weights.sources import BUILT_IN
@@ -215,15 +216,15 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
             raise InputError(
                 f"the weights have {found.config.num_heads} heads, not {plan.num_heads}"
             )
-        note = ""
+        notes = []
         if checkpoint is None and not plan.image_size:
             plan = replace(plan, image_size=usual_size(found.config))
             if plan.image_size:
-                note = (
-                    f"image size {plan.image_size}: the weights' own is "
-                    f"{found.config.image_size}, which --image-size "
-                    f"{found.config.image_size} takes, more slowly\n"
-                )
+                own = max(found.config.image_shape)
+                notes += [
+                    f"image size {plan.image_size}: the weights' own is {own}, which "
+                    f"--image-size {own} takes, more slowly"
+                ]
     config = fitted_config(plan, found, found.config.num_classes)
     check_plan(plan, found, config, {}, args, processes)  # before photos are decoded
     with processes.in_turns():
@@ -240,30 +241,13 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
     processes.place(model)
     plan = with_chosen_precision(plan, processes)
     sets = {name: fit_set(data, model.config) for name, data in sets.items()}
-    note += f"weights: {report.summary()}"
+    notes += [f"weights: {report.summary()}"]
     if plan.shots:
-        labels = sets["train"].labels
-        fewer = int((labels.unique(return_counts=True)[1] < plan.shots).sum())
-        if fewer:
-            note += (
-                f"\nclasses with fewer than {plan.shots} images: {fewer}, taken whole"
-            )
-        chosen = choose_shots(labels, plan.shots, plan.training.seed)
-        sets["train"] = sets["train"].subset(chosen)
-    features, to_beat = None, -1.0
+        sets["train"] = draw_shots(plan, sets["train"], notes)
     if checkpoint is None:
-        if "epochs" not in given_flags(args) and plan.recipe == "auto":
-            epochs = suited_epochs(plan.mode, len(sets["train"]))
-            plan = replace(plan, training=replace(plan.training, epochs=epochs))
-        search = args.learning_rate in (None, "auto")
-        start = find_start(plan, model, sets, processes.device, search)
-        plan, features, to_beat = start.plan, start.features, start.probe_accuracy
-        note = "\n".join(filter(None, (note, start.note)))
-    if features is None:
-        parts = set_up(plan, model, sets, processes.device)
+        plan, parts = begin(plan, model, sets, args, processes, notes)
     else:
-        parts = head_parts(plan.training, model.head, features, processes.device)
-    parts.to_beat = to_beat
+        parts = set_up(plan, model, sets, processes.device)
     complete_run(
         args.output,
         plan,
@@ -274,10 +258,51 @@ def run(args: argparse.Namespace, processes: Processes) -> None:
         args.overwrite,
         options,
         processes,
-        note=note,
+        note="\n".join(notes),
         command=["train_transferlearning.py", *args.typed],
         memory=memory,
     )
+
+
+def draw_shots(plan: TransferPlan, data: ImageSet, notes: list[str]) -> ImageSet:
+    """As many training images of each class as the plan says."""
+    fewer = int((data.labels.unique(return_counts=True)[1] < plan.shots).sum())
+    if fewer:
+        notes += [f"classes with fewer than {plan.shots} images: {fewer}, taken whole"]
+    return data.subset(choose_shots(data.labels, plan.shots, plan.training.seed))
+
+
+def begin(
+    plan: TransferPlan,
+    model: ViT,
+    sets: dict[str, ImageSet],
+    args: argparse.Namespace,
+    processes: Processes,
+    notes: list[str],
+) -> tuple[TransferPlan, Parts]:
+    """Choose what the flags leave open: how long, at which rate, from which head.
+
+    Where processes share a model out, none of them can try anything with it alone.
+    """
+    if "epochs" not in given_flags(args) and plan.recipe == "auto":
+        epochs = suited_epochs(plan.mode, len(sets["train"]))
+        plan = replace(plan, training=replace(plan.training, epochs=epochs))
+    if processes.sharded:
+        if plan.recipe == "auto":
+            notes += [
+                "with --shard training begins with a head of zeros, and no search"
+            ]
+        return plan, set_up(plan, model, sets, processes.device)
+    search = args.learning_rate in (None, "auto")
+    start = find_start(plan, model, sets, processes.device, search)
+    plan = processes.first_process_choice(start.plan)
+    notes += [start.note] if start.note else []
+    if start.features is None:
+        parts = set_up(plan, model, sets, processes.device)
+    else:
+        parts = head_parts(plan.training, model.head, start.features, processes.device)
+    accuracy = processes.first_process_choice(start.probe_accuracy)
+    return plan, replace(parts, to_beat=accuracy)
 
 
 def main(argv: list[str] | None = None) -> int:

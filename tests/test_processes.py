@@ -490,7 +490,7 @@ def test_one_process_has_nobody_to_share_with():
 def test_fine_tuning_in_two_processes_gives_the_curve_of_one(
     alone, runs, tmp_path, capsys
 ):
-    flags = "--data digits --shots 7 --epochs 3 --augment none --device cpu --quiet"
+    flags = "--data digits --shots 7 --epochs 3 --recipe paper --device cpu --quiet"
     flags += " --precision fp32 --compile no"
     flags = [*flags.split(), "--weights", alone / "model.safetensors"]
     script = "train_transferlearning.py"

@@ -195,10 +195,13 @@ class Trainer:
         """
         images, labels = next(iter(self.train_batches))
         nothing = torch.full_like(labels, PADDING)
+        before = [buffer.clone() for buffer in self.model.buffers()]  # of BatchNorm
         idle = torch.optim.SGD([nn.Parameter(torch.zeros(1))])  # not the model's
         self.model.train()
         train_step(self.trained, images, nothing, idle, **self.step_options)
         self.model.zero_grad()
+        for buffer, value in zip(self.model.buffers(), before, strict=True):
+            buffer.copy_(value)
 
     def gradients_in_parts(
         self, model: nn.Module, images: Tensor, labels: Tensor, **options
