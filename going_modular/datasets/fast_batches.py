@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from going_modular.data_setup import Batches, normalise
+from going_modular.datasets.augmentation import rand_augment
 from going_modular.datasets.windows import random_windows, stretch_windows
 from going_modular.utils import random_stream
 
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 CROPPED_AS_BYTES_FROM = 48  # pixels a side; smaller images are quicker as floats
+RANDAUGMENT = 1  # tells its random numbers from those of the windows
 PADDING = -100  # a label that counts for nothing: cross_entropy's ignore_index
 
 
@@ -49,17 +51,30 @@ class FastBatches(Batches):
         crop_area: Show each image through a random window of at least this share of
             its area; None shows all of it.
         flip: Mirror half of the windows.
+        randaugment: Strength of `augmentation.rand_augment`; 0 leaves it out.
+        repeats: How often an image is in a batch, each time changed in another way. An
+            epoch then has as many images as ever, of which fewer are different (Hoffer
+            et al., arXiv 1901.09335).
         rank: Which part this process makes, from 0.
         count: Into how many parts a batch is cut.
     """
 
     crop_area: float | None = None
     flip: bool = True
+    randaugment: int = 0
+    repeats: int = 1
     rank: int = 0
     count: int = 1
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self.starting_at(0)
+
+    def order(self) -> Tensor:
+        """(n,) positions of the images, as this epoch visits them."""
+        order = super().order()
+        if self.repeats == 1:
+            return order
+        return order.repeat_interleave(self.repeats)[: len(order)]
 
     def starting_at(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of this epoch from one on, for a run that goes on."""
@@ -81,7 +96,11 @@ class FastBatches(Batches):
             stream = random_stream(self.seed, self.epoch, place)
             windows = random_windows(len(chosen), self.crop_area, stream, self.flip)
             windows = windows[start : start + len(own)]  # (B / count, 2, 3)
-        images = self.prepare(take(self.data.images, own), windows)
+        images = take(self.data.images, own)  # (B / count, C, H, W)
+        if self.randaugment:
+            key = (self.seed, self.epoch, place, RANDAUGMENT)
+            images = rand_augment(images, self.randaugment, key, start)
+        images = self.prepare(images, windows)
         if len(own) < size:
             rows = torch.arange(size, device=images.device).clamp(max=len(own) - 1)
             images = images[rows]  # (B / count, C, H, W)

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from going_modular.checkpoint import save_checkpoint, save_model
 from going_modular.data_setup import Batches, ImageSet
+from going_modular.datasets.augmentation import Mixing
 from going_modular.optimization import build_schedule
 from going_modular.plots.results import plot_confusion_matrix, plot_loss_curves
 from going_modular.plots.style import save_figure, use_style
@@ -182,6 +183,10 @@ def train_with_checkpoints(
     """
     training = plan.training
     held_out, choosing_batches = parts.choosing
+    mixing = None
+    if training.mixup or training.cutmix:
+        classes = len(parts.train_batches.data.class_names)
+        mixing = Mixing(classes, training.mixup, training.cutmix)
     trainer = Trainer(
         parts.model,
         parts.optimizer,
@@ -197,6 +202,7 @@ def train_with_checkpoints(
         precision=training.dtype,
         compiled=training.compile == "yes",
         accumulate=training.accumulate,
+        mixing=mixing,
         clip_norm=training.clip_norm,
         label_smoothing=training.label_smoothing,
     )

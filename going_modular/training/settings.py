@@ -48,6 +48,10 @@ class TrainingSettings:
         label_smoothing: Share of the target spread over all classes.
         augment: "crop" (random crops, half of them mirrored), "crop-only" or "none".
         crop_area: Least share of the image's area that a crop shows.
+        randaugment: Strength of RandAugment, 1 to 30; 0 for none.
+        mixup: Alpha of mixup, which lays two images over each other; 0 for none.
+        cutmix: Alpha of CutMix, which pastes a part of one into another; 0 for none.
+        repeats: How often a batch has each of its images, changed in different ways.
         seed: Decides start weights, order and augmentation.
         precision: "auto", "fp32" or "bf16"; auto takes bf16 where the hardware
             computes in it.
@@ -73,6 +77,10 @@ class TrainingSettings:
     label_smoothing: float = 0.1
     augment: str = "crop"
     crop_area: float = 0.8
+    randaugment: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    repeats: int = 1
     seed: int = 0
     precision: str = "auto"
     compile: str = "auto"
@@ -97,6 +105,10 @@ class TrainingSettings:
         self.require("warmup", 0 <= self.warmup < 1, "in [0, 1)")
         self.require("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
         self.require("crop_area", 0 < self.crop_area <= 1, "in (0, 1]")
+        self.require("randaugment", 0 <= self.randaugment <= 30, "0 to 30")
+        for name in ("mixup", "cutmix"):
+            self.require(name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        require_positive_integer("repeats", self.repeats)
         self.require("seed", 0 <= self.seed < 2**64, "0 or more, and below 2^64")
         for name, choices in CHOICES.items():
             self.require(name, getattr(self, name) in choices, " or ".join(choices))
@@ -108,10 +120,17 @@ class TrainingSettings:
 
     @property
     def crops(self) -> dict:
-        """The arguments of `FastBatches` that `augment` and `crop_area` stand for."""
+        """The arguments of `FastBatches` that say how its images are changed."""
+        changes = {"randaugment": self.randaugment, "repeats": self.repeats}
         if self.augment == "none":
-            return {}
-        return {"crop_area": self.crop_area, "flip": self.augment == "crop"}
+            return changes
+        return changes | {"crop_area": self.crop_area, "flip": self.augment == "crop"}
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether a training image looks different each time it is seen."""
+        mixed = self.mixup or self.cutmix
+        return bool(self.augment != "none" or self.randaugment or mixed)
 
     def require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:

@@ -20,6 +20,7 @@ def gradients_in_parts(
     parts: int = 1,
     processes: Processes = ALONE,
     batch_length: int | None = None,
+    mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What `engine.compute_gradients` does, for a batch that is cut into parts.
 
@@ -32,19 +33,21 @@ def gradients_in_parts(
         processes: Where there are several, these are the images of one, as
             `FastBatches` makes them, and all of them take the step together.
         batch_length: Images in the batches of all processes, padding left out.
+        mix: Mixes images, and gives (B, K) shares of the classes in place of labels.
 
     Returns:
         The mean loss of the whole batch, and how many images were classified correctly.
     """
     batch_length = batch_length or len(labels)
     total, correct = 0.0, 0
-    x_parts, y_parts = images.chunk(parts), labels.chunk(parts)
-    for x, y in zip(x_parts, y_parts, strict=True):
-        last = y is y_parts[-1]
+    images, targets = (images, labels) if mix is None else mix(images, labels)
+    pieces = [tensor.chunk(parts) for tensor in (images, targets, labels)]
+    for x, target, y in zip(*pieces, strict=True):
+        last = y is pieces[-1][-1]
         with nullcontext() if last else processes.skip_sync(model):
             logits = model(x)  # (B / parts, K)
             loss = F.cross_entropy(
-                logits, y, label_smoothing=label_smoothing, reduction="sum"
+                logits, target, label_smoothing=label_smoothing, reduction="sum"
             )
             loss = loss / batch_length
             # Gradients of several processes are averaged, and should be summed.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from going_modular.data_setup import Batches
+from going_modular.datasets.augmentation import Mixing
 from going_modular.datasets.fast_batches import PADDING, batches_from, prefetch
 from going_modular.engine import (
     RESULT_COLUMNS,
@@ -28,6 +29,8 @@ from going_modular.training.fast_path import FastPath, for_prediction
 from going_modular.training.steps import RunSums, gradients_in_parts
 
 __all__ = ["Trainer"]
+
+MIXING = 2  # tells its random numbers from those of crops and of RandAugment
 
 
 class Trainer:
@@ -68,6 +71,7 @@ class Trainer:
         precision: torch.dtype = torch.float32,
         compiled: bool = False,
         accumulate: int = 1,
+        mixing: Mixing | None = None,
         **step_options,
     ):
         """Prepare a run.
@@ -88,6 +92,7 @@ class Trainer:
             precision, compiled: How the forward pass is computed: see `fast_path`. What
                 chooses the weights or the end of the run is tested in float32.
             accumulate: Parts that a batch is cut into, to need less memory.
+            mixing: Mixes the images of each batch in pairs, or None.
             step_options: Further arguments of `engine.train_step`.
         """
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
@@ -96,8 +101,8 @@ class Trainer:
         self.watchers, self.step_options = watchers, step_options
         self.averaged, self.best, self.processes = None, None, processes
         self.accumulate, self.precision = accumulate, precision
-        self.to_beat = to_beat
-        if accumulate > 1 or processes.count > 1:
+        self.to_beat, self.mixing = to_beat, mixing
+        if accumulate > 1 or processes.count > 1 or mixing is not None:
             self.step_options["gradients"] = self.gradients_in_parts
         if average:
             ema = get_ema_multi_avg_fn(average)
@@ -214,8 +219,14 @@ class Trainer:
             parts=self.accumulate,
             processes=self.processes,
             batch_length=self.batch_length(),
+            mix=self.mix if self.mixing is not None else None,
             **options,
         )
+
+    def mix(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix this step's images in pairs."""
+        place = (self.epoch, self.step, MIXING, self.processes.rank)
+        return self.mixing(images, labels, (self.train_batches.seed, *place))
 
     def batch_length(self) -> int:
         """Images in the batch of this step, over all processes."""

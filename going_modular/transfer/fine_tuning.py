@@ -86,9 +86,10 @@ class TransferPlan:
         for name, choices in (("mode", MODES), ("recipe", RECIPES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be {' or '.join(choices)}")
-        if self.mode == "linear" and self.training.augment != "none":
+        if self.mode == "linear" and self.training.changes_images:
             raise ValueError(
-                "mode linear computes features once, so it needs augment none"
+                "mode linear computes features once, so it needs augment none, and no "
+                "randaugment, mixup or cutmix"
             )
 
     def told(self) -> dict:
