@@ -59,8 +59,8 @@ def terminal(monkeypatch):
     """Standard output and error, as the module has them; no thread draws by itself."""
     terminal = Terminal()
 
-    def print_there(*values, file=terminal, **options):
-        print(*values, file=file, **options)
+    def print_there(*values, file=None, **options):
+        print(*values, file=file or terminal, **options)
 
     monkeypatch.setattr(progress, "sys", types.SimpleNamespace(stderr=terminal))
     monkeypatch.setattr(progress, "print", print_there, raising=False)

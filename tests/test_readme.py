@@ -240,8 +240,8 @@ def test_readme_keeps_the_snippet_that_is_known():
         assert line in snippet.splitlines()
 
 
-def test_the_run_that_is_shown_has_the_default_models_parameters():
-    plan, _ = train.make_plan(train.parse([]))
+def test_the_run_that_is_shown_has_the_parameters_of_its_model():
+    plan, _ = train.make_plan(train.parse(["--smoke"]))
     config = replace(plan.model, in_channels=1, num_classes=10)
     count = sum(count_parameters(config).values())
     assert f"parameters     {count:,}\n" in TEXTS["docs/training.md"]

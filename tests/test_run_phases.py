@@ -71,9 +71,9 @@ def test_the_closing_time_counts_everything_and_says_for_what(
     assert train_transferlearning.main([*argv, "--shots", "5"]) == 0
     said = capsys.readouterr().out
     assert seconds(said) == (
-        5 + 3 + 140 + 3 * 2 + 3 * 1 + 4 + 6 + 1,
+        5 + 3 + 140 + 3 * 2 + 3 * 1 + 4 + 6 + 2 * 1,
         {
-            "starting": 1,
+            "starting": 2,
             "reading weights": 3,
             "reading images": 5,
             "features": 140,
