@@ -21,7 +21,7 @@ PRESETS = {
 PHOTOS = dict(stem="patches", image_size=64, patch_size=8, crop_area=0.5, **SMALL)
 # Behind a stem of convolutions a shallow, wide model learns fastest.
 BEHIND_STEM = dict(embedding_dim=128, depth=4, num_heads=4, mlp_size=512)
-BEHIND_STEM |= dict(stem="conv", learning_rate=1e-3, crop_area=0.5)
+BEHIND_STEM |= dict(stem="conv", learning_rate=1e-3, crop_area=0.8)
 SEEN = 60_000  # images, over all epochs: minutes on two cores
 SMOKE = dict(data="digits", epochs=10)
 
