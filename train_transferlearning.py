@@ -190,6 +190,7 @@ def check_plan(
         on_disk=args.cache is not None and plan.data not in SOURCES,
         stem=has_conv_stem(found.weights),
         head_only=plan.mode == "linear",
+        tries_rates=plan.mode == "full" and searches(args, plan, processes),
         processes=processes.count,
         sharded=processes.sharded,
     )
@@ -272,6 +273,16 @@ def draw_shots(plan: TransferPlan, data: ImageSet, notes: list[str]) -> ImageSet
     return data.subset(choose_shots(data.labels, plan.shots, plan.training.seed))
 
 
+def searches(
+    args: argparse.Namespace, plan: TransferPlan, processes: Processes
+) -> bool:
+    """Whether learning rates are tried before the run begins."""
+    if args.resume or processes.sharded:
+        return False
+    asked = args.learning_rate
+    return asked == "auto" or asked is None and plan.recipe == "auto"
+
+
 def begin(
     plan: TransferPlan,
     model: ViT,
@@ -293,7 +304,7 @@ def begin(
                 "with --shard training begins with a head of zeros, and no search"
             ]
         return plan, set_up(plan, model, sets, processes.device)
-    search = args.learning_rate in (None, "auto")
+    search = searches(args, plan, processes)
     start = find_start(plan, model, sets, processes.device, search)
     plan = processes.first_process_choice(start.plan)
     notes += [start.note] if start.note else []

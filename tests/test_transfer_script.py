@@ -245,3 +245,62 @@ def test_the_default_output_is_named_after_the_folder(
 def test_a_number_of_heads_that_the_weights_contradict_is_refused(tmp_path, capsys):
     argv = ["--num-heads", 3, "--output", tmp_path / "run"]
     assert "the weights have 4 heads, not 3" in refused(capsys, *argv)
+
+
+def rates_tried(capsys) -> str:
+    """The line of a run's output that says which rates were tried, if any."""
+    said = capsys.readouterr().out
+    return next((x for x in said.splitlines() if ", tried on " in x), "")
+
+
+@pytest.mark.parametrize(
+    ("more", "tried"),
+    [
+        ([], "0.0001 ("),
+        (["--learning-rate", "0.001"], None),
+        (["--recipe", "paper"], None),
+        (["--recipe", "paper", "--learning-rate", "auto"], "0.003 ("),
+        (["--mode", "linear"], "0.03 ("),
+        (["--mode", "linear", "--learning-rate", "0.1"], None),
+    ],
+)
+def test_rates_are_tried_unless_one_is_given_or_the_paper_gives_it(
+    more, tried, weights, tmp_path, capsys
+):
+    assert script.main(flags(weights, tmp_path / "run", "--epochs", 1, *more)) == 0
+    said = rates_tried(capsys)
+    assert tried in said if tried else not said
+    saved = json.loads((tmp_path / "run/settings.json").read_text())
+    if tried:
+        assert said.startswith(f"learning rate {saved['learning_rate']:g},")
+    elif "--recipe" in more:
+        assert saved["learning_rate"] == 0.03
+
+
+def test_a_rate_that_is_no_number_gets_one_line(weights, tmp_path, capsys):
+    line = refused(capsys, *flags(weights, tmp_path), "--learning-rate", "fast")
+    assert "must be a number or auto, not 'fast'" in line
+
+
+def test_a_start_that_no_epoch_beats_is_kept(weights, tmp_path, capsys, monkeypatch):
+    """Validation photos that the probe knows already, and a rate that ruins it."""
+    stream = torch.Generator().manual_seed(0)
+    for split in ("train", "val", "test"):
+        for label, name in enumerate(("dark", "bright")):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for place in range(8):
+                low = 140 * label
+                pixels = torch.randint(low, low + 100, (8, 8), generator=stream)
+                picture = Image.fromarray(pixels.to(torch.uint8).numpy())
+                picture.save(folder / f"{place}.png")
+    argv = flags(weights, tmp_path / "run", "--data", tmp_path / "photos")
+    argv += ["--epochs", "2", "--learning-rate", "1e6", "--shots", "0"]
+    monkeypatch.setattr(script, "PHOTOS", {})
+    assert script.main(argv) == 0
+    said = capsys.readouterr().out
+    assert "100.00 % at the start, whose head is kept" in " ".join(said.split())
+    assert "test accuracy  100.00 %, counted once" in said
+    results = pd.read_pickle(tmp_path / "run/results.pkl")
+    assert results["test_acc"].isna().all() and len(results) == 2
+    assert "No epoch did better" in (tmp_path / "run/report.html").read_text("utf-8")

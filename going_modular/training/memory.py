@@ -151,6 +151,7 @@ class Workload:
         on_disk: Whether they are in a file of `--cache`, and not in memory.
         stem: Whether convolutions make the tokens.
         head_only: Whether a head is trained alone, on features computed once.
+        tries_rates: Whether copies of the model try learning rates first.
         processes: How many train together.
         sharded: Whether they share the model out.
     """
@@ -164,6 +165,7 @@ class Workload:
     on_disk: bool = False
     stem: bool = False
     head_only: bool = False
+    tries_rates: bool = False
     processes: int = 1
     sharded: bool = False
 
@@ -272,8 +274,9 @@ def kept_bytes(work: Workload) -> int:
     """The weights, and what is kept of their size from step to step."""
     if work.head_only:
         return work.weight_bytes
-    best = "val" in work.sets  # a copy of the weights that validation images choose
-    copies = 1 + work.moments + bool(work.training.average) + best
+    # A copy of the weights, which validation images choose or which tries rates before.
+    copied = "val" in work.sets or work.tries_rates
+    copies = 1 + work.moments + bool(work.training.average) + copied
     return copies * gradient_bytes(work)
 
 
