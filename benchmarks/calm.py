@@ -11,7 +11,7 @@ machine that does nothing else. Prints a Markdown table of milliseconds a step, 
 with lowest and highest of the rounds, and writes benchmarks/results/calm.json.
 """
 
-from going_modular.system.openmp import DECIDING, SHORT_SPIN
+from going_modular.system.openmp import DECIDING, NO_SPIN
 
 import argparse
 import json
@@ -36,7 +36,7 @@ WAYS = {
     "300,000 turns, libgomp's own": {"GOMP_SPINCOUNT": "300000"},
     "10,000 turns": {"GOMP_SPINCOUNT": "10000"},
     "1,000 turns": {"GOMP_SPINCOUNT": "1000"},
-    "none (`OMP_WAIT_POLICY=passive`)": {"OMP_WAIT_POLICY": "passive"},
+    "none": {"GOMP_SPINCOUNT": "0"},
 }
 BATCH = 50
 BUSY = "while True: pass"
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
                 steps[name][kind].append(step)
     heads = ["spinning", "alone, ms", "beside another process, ms"]
     rows = [
-        [f"**{name}**" if way.items() <= SHORT_SPIN.items() else name]
+        [f"**{name}**" if way.items() <= NO_SPIN.items() else name]
         + [
             "{:.0f} ({:.0f} to {:.0f})".format(*spread(values))
             for values in found.values()

@@ -173,9 +173,12 @@ def test_batches_without_crops_are_those_of_notebook_01():
 
 def test_settings_say_how_to_crop():
     settings = TrainingSettings(augment="crop-only", crop_area=0.3)
-    assert settings.crops == {"crop_area": 0.3, "flip": False}
+    unchanged = {"randaugment": 0, "repeats": 1}
+    assert settings.crops == {"crop_area": 0.3, "flip": False, **unchanged}
     assert TrainingSettings(augment="crop").crops["flip"]
-    assert TrainingSettings(augment="none").crops == {}
+    assert TrainingSettings(augment="none").crops == unchanged
+    more = TrainingSettings(augment="none", randaugment=9, repeats=3)
+    assert more.crops == {"randaugment": 9, "repeats": 3}
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])

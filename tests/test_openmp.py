@@ -35,10 +35,10 @@ def what_the_runtime_knows(*command, **variables: str) -> dict[str, str]:
 
 
 def ours(known: dict[str, str]) -> set[tuple[str, str]]:
-    return known.items() & openmp.SHORT_SPIN.items()
+    return known.items() & openmp.NO_SPIN.items()
 
 
-def test_in_train_py_threads_spin_shortly():
+def test_in_train_py_threads_sleep_at_once():
     known = what_the_runtime_knows("train.py", "--help")
     assert len(ours(known)) == 1, "each runtime knows its own variable"
 
@@ -55,7 +55,7 @@ def test_every_script_decides_before_it_imports_anything_else(script):
 @pytest.mark.parametrize(
     "said",
     [
-        {"OMP_WAIT_POLICY": "PASSIVE"},
+        {"OMP_WAIT_POLICY": "ACTIVE"},
         {"GOMP_SPINCOUNT": "777", "KMP_BLOCKTIME": "77"},
     ],
 )
@@ -68,15 +68,15 @@ def test_threads_wait_as_the_user_says(said):
 @pytest.mark.parametrize("name", openmp.DECIDING)
 def test_one_variable_that_decides_is_enough(name):
     environment = {name: "x", "OMP_NUM_THREADS": "3"}
-    openmp.spin_shortly(environment)
+    openmp.sleep_at_once(environment)
     assert environment == {name: "x", "OMP_NUM_THREADS": "3"}
 
 
 def test_the_number_of_threads_is_another_matter():
     environment = {"OMP_NUM_THREADS": "3", "KMP_AFFINITY": "compact"}
     before = dict(environment)
-    openmp.spin_shortly(environment)
-    assert environment == before | openmp.SHORT_SPIN
+    openmp.sleep_at_once(environment)
+    assert environment == before | openmp.NO_SPIN
 
 
 def test_nothing_changes_where_torch_is_there_already():
