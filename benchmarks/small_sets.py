@@ -23,6 +23,7 @@ import io
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -168,6 +170,7 @@ def by_pixels(folder: Path) -> float:
     """Test accuracy of logistic regression on pixels."""
     sets = load_splits(folder, 32, quiet=True)
     kept, held_out = split(sets["train"], 0.2, seed=0)
+    warnings.filterwarnings("ignore", category=ConvergenceWarning)  # near enough
 
     def fitted(data: ImageSet, C: float) -> LogisticRegression:
         return LogisticRegression(C=C, max_iter=300).fit(*pixels_of(data))

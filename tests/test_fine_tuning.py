@@ -92,6 +92,15 @@ def test_what_is_held_out_is_a_fifth_of_each_class_and_never_a_whole_one():
     assert not torch.equal(hold_out(data, seed=1)[1].images, held_out.images)
 
 
+def test_where_no_class_has_two_images_those_trained_on_judge(model):
+    three = pictures(3, 0)
+    assert hold_out(three, seed=0) == (three, three)
+    sets = {"train": three, "test": pictures(30, 1)}
+    for mode in ("linear", "full"):
+        start = find_start(make_plan(mode), model, sets, CPU, search=True)
+        assert "the 3 images that it is trained on, since no class" in start.note
+
+
 def test_of_equally_accurate_rates_the_lower_loss_wins():
     trials = [Trial(0.1, 0.8, 0.7), Trial(0.3, 0.8, 0.5), Trial(1.0, 0.7, 0.1)]
     assert best_of(trials).rate == 0.3

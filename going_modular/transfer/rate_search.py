@@ -46,7 +46,8 @@ def best_of(trials: Sequence[Trial]) -> Trial:
 def hold_out(data: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
     """Part a set in two, so that rates can be tried where nobody has parted it.
 
-    A class with a single image stays in the first part.
+    A class with a single image stays in the first part. Where all classes are such,
+    what is trained on has to judge, too.
 
     Args:
         data: Training images, or their features.
@@ -63,6 +64,8 @@ def hold_out(data: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
         count = max(1, round(HELD_OUT * len(members))) if len(members) > 1 else 0
         held_out.append(members[:count])
         kept.append(members[count:])
+    if not sum(map(len, held_out)):
+        return data, data
     return data.subset(torch.cat(kept)), data.subset(torch.cat(held_out))
 
 

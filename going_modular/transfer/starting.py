@@ -21,7 +21,7 @@ from going_modular.transfer.fine_tuning import (
     model_parts,
 )
 from going_modular.transfer.rate_search import Trial, best_of, hold_out, train_briefly
-from going_modular.transfer.recipes import RATES, recipe_settings
+from going_modular.transfer.recipes import RATES, recipe_settings, suited_epochs
 from going_modular.vit import ViT
 
 __all__ = ["Start", "find_start"]
@@ -74,7 +74,7 @@ def find_start(
         return Start(plan)
     tried = fit_and_judge(sets, plan.training.seed)
     trials = model_trials(plan, model, tried, device)
-    return Start(at_rate(plan, best_of(trials).rate), report(trials, tried["test"]))
+    return Start(at_rate(plan, best_of(trials).rate), report(trials, tried))
 
 
 def start_of_head(
@@ -84,7 +84,7 @@ def start_of_head(
     features = features_of_all(plan, model, sets, device)
     tried = fit_and_judge(features, plan.training.seed)
     trials, _ = head_trials(plan.training, model.head, tried, device)
-    note = report(trials, tried["test"])
+    note = report(trials, tried)
     return Start(at_rate(plan, best_of(trials).rate), note, features)
 
 
@@ -98,7 +98,8 @@ def start_of_model(
     """The head of the linear probe, and the rate for the whole model."""
     seed = plan.training.seed
     settings = TrainingSettings(seed=seed, **recipe_settings("linear", plan.recipe))
-    settings = replace(settings, precision="fp32")
+    epochs = suited_epochs("linear", len(sets["train"]))
+    settings = replace(settings, epochs=epochs, precision="fp32")
     seen = {name: data for name, data in sets.items() if name != "test"}
     features = features_of_all(plan, model, seen, device)
     tried = fit_and_judge(features, seed)
@@ -108,13 +109,13 @@ def start_of_model(
     model.head.load_state_dict(heads[trials.index(probe)].state_dict())
     about_head = (
         f"training begins with the linear probe's head, which has {probe.accuracy:.1%} "
-        f"of {len(tried['test']):,} images that training left out right"
+        f"of {judges(tried)} right"
     )
     note = about_head
     if search:
         trials = model_trials(plan, model, fit_and_judge(sets, seed), device)
         plan = at_rate(plan, best_of(trials).rate)
-        note = f"{report(trials, tried['test'])}\n{about_head}"
+        note = f"{report(trials, tried)}\n{about_head}"
     if "val" in sets:
         return Start(plan, note, probe_accuracy=probe.accuracy)
     model.head.load_state_dict(zeros.state_dict())
@@ -172,10 +173,15 @@ def at_rate(plan: TransferPlan, rate: float) -> TransferPlan:
     return replace(plan, training=replace(plan.training, learning_rate=rate))
 
 
-def report(trials: Sequence[Trial], judged_by: ImageSet) -> str:
+def judges(sets: dict[str, ImageSet]) -> str:
+    """The images that judge, as a reader knows them."""
+    count = f"{len(sets['test']):,} images"
+    if sets["test"] is sets["train"]:
+        return f"the {count} that it is trained on, since no class has two"
+    return f"{count} that training left out"
+
+
+def report(trials: Sequence[Trial], sets: dict[str, ImageSet]) -> str:
     """What was tried, and how it ended."""
-    tried = ", ".join(f"{t.rate:g} ({t.accuracy:.1%})" for t in trials)
-    return (
-        f"learning rate {best_of(trials).rate:g}, tried on {len(judged_by):,} images "
-        f"that training left out: {tried}"
-    )
+    rates = ", ".join(f"{t.rate:g} ({t.accuracy:.1%})" for t in trials)
+    return f"learning rate {best_of(trials).rate:g}, tried on {judges(sets)}: {rates}"
