@@ -93,6 +93,8 @@ class TrainingSettings:
         require_positive_integer("epochs", self.epochs)
         require_positive_integer("batch_size", self.batch_size)
         require_positive_integer("accumulate", self.accumulate)
+        most = self.repeats <= self.batch_size
+        self.require("repeats", most, f"at most batch_size {self.batch_size}")
         self.require("batch_size", self.batch_size < 2**63, "below 2^63")
         most = self.accumulate <= self.batch_size
         self.require("accumulate", most, f"at most batch_size {self.batch_size}")
