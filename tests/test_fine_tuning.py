@@ -10,6 +10,7 @@ from going_modular.config import ViTConfig
 from going_modular.data_setup import ImageSet
 from going_modular.training.settings import TrainingSettings
 from going_modular.training.watchers import ChanceWarning
+from going_modular.transfer import rate_search
 from going_modular.transfer.fine_tuning import (
     TransferPlan,
     features_of_all,
@@ -113,6 +114,15 @@ def test_a_rate_that_diverges_is_the_worst(model):
     sets = {"train": features, "test": features}
     trial = train_briefly(head_parts(settings, model.head, sets, CPU), settings)
     assert trial == Trial(1e38, 0.0, float("inf"))
+
+
+def test_a_rate_whose_last_step_diverges_is_the_worst_too(monkeypatch, model):
+    settings = TrainingSettings(**{**recipe_settings("linear", "auto"), "epochs": 1})
+    sets = {"train": pictures(9, 0), "test": pictures(9, 1)}
+    features = features_of_all(make_plan("linear"), model, sets, CPU)
+    parts = head_parts(settings, model.head, features, CPU)
+    monkeypatch.setattr(rate_search, "evaluate", lambda *_: (float("nan"), 1.0))
+    assert train_briefly(parts, settings) == Trial(0.1, 0.0, float("inf"))
 
 
 @pytest.mark.parametrize("with_val", [True, False])

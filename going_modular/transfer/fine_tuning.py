@@ -115,7 +115,7 @@ class TransferPlan:
 def usual_size(config: ViTConfig) -> int:
     """The side of the images where nobody says it: at most 224 pixels.
 
-    Many weights were made for images of 384 or 518 pixels, which take three to eight
+    Many weights were made for images of 384 or 518 pixels, which take several
     times as long.
 
     Returns:

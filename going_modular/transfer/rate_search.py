@@ -101,4 +101,6 @@ def train_briefly(
     except TrainingDiverged:
         return Trial(settings.learning_rate, 0.0, math.inf)
     loss, accuracy = evaluate(FastPath(parts.model), parts.test_batches)
+    if not math.isfinite(loss):  # the last step did it, and no loss came after
+        return Trial(settings.learning_rate, 0.0, math.inf)
     return Trial(settings.learning_rate, accuracy, loss)
