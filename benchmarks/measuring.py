@@ -53,8 +53,10 @@ def multiply_adds(c: ViTConfig, class_only: bool = False) -> int:
     return c.num_patches * c.patch_dim * D + c.depth * (attention + mlp) + head - spared
 
 
-def forward_call(model: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable:
-    """One evaluation of a batch."""
+def forward_call(
+    model: nn.Module, x: Tensor, dtype: torch.dtype = torch.float32
+) -> Callable:
+    """One evaluation of a batch, in autocast unless the type is float32."""
 
     @torch.inference_mode()
     def call() -> Tensor:

@@ -6,10 +6,11 @@
 
 Every row of the table is one size, precision and mode. All contenders take turns in
 one process, on the same images, with the same weights where they compute the same
-function, which is checked first. Ours runs twice: as the scripts train it, on its fast
-path, and plain, as the notebooks build it.
+function, which is checked first. Ours runs twice: as the scripts run it, on its fast path,
+and plain, as the notebooks build it.
 
-- forward: evaluation in inference mode;
+- forward: evaluation in inference mode; in bfloat16 ours keeps a copy of its matrices,
+  as the scripts do, and the others round theirs in each pass, as autocast has it;
 - train: forward, cross-entropy, backward and a step of AdamW, the same for all.
 
 Beside them, `torch.mm` of large square matrices shows what the machine can do in that
@@ -48,7 +49,7 @@ from benchmarks.measuring import (
 from going_modular.command_line.flags import one_line_parser
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
-from going_modular.training.fast_path import has_bf16
+from going_modular.training.fast_path import for_prediction, has_bf16
 from going_modular.utils import choose_device, describe_machine, set_seeds
 
 OURS = ("ours", "plain")
@@ -90,8 +91,13 @@ def measure(
         torch.compiler.reset()  # there is a limit to the versions of one model
     for name, model in contenders.items():
         model.train(row["mode"] == "train")
+        own_precision = name == "ours" and row["mode"] == "forward"
+        if own_precision:
+            model = for_prediction(model.model, dtype)
         run = torch.compile(model) if row["compiled"] else model
-        if row["mode"] == "forward":
+        if own_precision:
+            calls[name] = forward_call(run, x)
+        elif row["mode"] == "forward":
             calls[name] = forward_call(run, x, dtype)
         else:
             calls[name] = train_call(run, x, labels, dtype)

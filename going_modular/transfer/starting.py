@@ -183,5 +183,8 @@ def judges(sets: dict[str, ImageSet]) -> str:
 
 def report(trials: Sequence[Trial], sets: dict[str, ImageSet]) -> str:
     """What was tried, and how it ended."""
-    rates = ", ".join(f"{t.rate:g} ({t.accuracy:.1%})" for t in trials)
-    return f"learning rate {best_of(trials).rate:g}, tried on {judges(sets)}: {rates}"
+    losses = ", ".join(f"{t.rate:g} ({t.loss:.2f})" for t in trials)
+    return (
+        f"learning rate {best_of(trials).rate:g}, tried on {judges(sets)}, since of "
+        f"these its loss is the lowest: {losses}"
+    )
