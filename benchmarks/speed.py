@@ -6,8 +6,8 @@
 
 Every row of the table is one size, precision and mode. All contenders take turns in
 one process, on the same images, with the same weights where they compute the same
-function, which is checked first. Ours runs twice: as the scripts run it, on its fast path, and
-plain, as the notebooks build it.
+function, which is checked first. Ours runs twice: as the scripts run it, on its fast
+path, and plain, as the notebooks build it.
 
 - forward: evaluation in inference mode; in bfloat16 ours keeps a copy of its matrices,
   as the scripts do, and the others round theirs in each pass, as autocast has it;
