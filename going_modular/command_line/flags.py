@@ -172,7 +172,7 @@ def add_photo_flag(parser: argparse.ArgumentParser) -> None:
 
 def add_memory_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag for how much memory a run may take."""
-    about = "most memory for the run, for which it is estimated first (what is free)"
+    about = "most memory for each process of the run, by an estimate (what is free)"
     add_gigabytes(parser, "--memory", LIMIT, about)
 
 
