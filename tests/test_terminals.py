@@ -146,7 +146,8 @@ def test_a_complaint_stands_alone(folder):
 def test_nobody_waits_in_silence_for_more_than_two_seconds(script, plain):
     flags = flags_of(script, plain)
     if script == "train.py":  # steps and tests of more than two seconds each
-        flags = ["--variant", "S/8", "--epochs", "2", "--batch-size", "1000"]
+        flags = "--data digits --variant S/2 --image-size 8 --epochs 2".split()
+        flags += ["--batch-size", "1000"]
     status, _, pieces = record(script, *flags, folder=plain)
     assert status == 0
     times = [moment for moment, _ in pieces]
