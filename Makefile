@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-slow test-portable train pretrained export notebooks figures lint bench lock clean
+.PHONY: help lab test test-slow test-portable train pretrained export notebooks figures lint bench experiments lock clean
 
 help:  ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ bench: $(READY)  ## Run every benchmark: an hour; with PHOTOS=folder that of pho
 	$(RUN) -m benchmarks.capturing
 	$(RUN) -m benchmarks.trust --output images/trust.png
 	$(RUN) -m benchmarks.explorer
+
+experiments: $(READY)  ## Run the paper's studies at small scale: hours; a stopped one goes on
+	$(RUN) -m experiments
 
 lint: $(READY)  ## Check style, in notebooks too
 	$(VENV)/bin/ruff check .

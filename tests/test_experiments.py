@@ -1,0 +1,307 @@
+"""The runner of the paper's studies, and what the studies compare."""
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from experiments import study as study_module
+from experiments.__main__ import STUDIES, load, main
+from experiments.clothes import SMALL, Recipe, train_and_judge
+from experiments.intervals import compare, half_width, summarise
+from experiments.positions import CONFIG, KINDS, PositionedViT, RelativeAttention
+from experiments.readout import AveragingViT
+from experiments.recipe import RATE, WHOLE
+from experiments.recipe import STUDY as RECIPE
+from experiments.stability import PostNormBlock, PostNormViT
+from experiments.study import (
+    Study,
+    Tried,
+    chosen,
+    read_rows,
+    results,
+    run_study,
+    study_main,
+)
+from going_modular.data_setup import ImageSet
+from going_modular.vit import ViT
+
+RATES = Tried(0.1, 0.2, 0.3)
+
+
+def guess(seed: int, judge: str, rate: float, bonus: float = 0.0) -> dict[str, float]:
+    """A run that is over at once: best at 0.2; test images are harder."""
+    accuracy = 0.9 - abs(rate - 0.2) + bonus - 0.1 * (judge == "test") + seed / 1000
+    return {"accuracy": accuracy, "loss": 1 - accuracy}
+
+
+@pytest.fixture
+def toy_study(tmp_path, monkeypatch) -> Study:
+    monkeypatch.setattr(study_module, "RESULTS", tmp_path)
+    settings = {"plain": dict(rate=RATES), "better": dict(rate=0.2, bonus=0.05)}
+    return Study("guessing", "Which guess is best?", "nowhere", guess, settings, 3)
+
+
+def run_all(study: Study, names: list[str] | None = None) -> pd.DataFrame:
+    run_study(study, names or list(study.settings), processes=2)
+    return read_rows(study)
+
+
+def test_validation_images_choose_and_test_images_see_only_what_was_chosen(toy_study):
+    rows = run_all(toy_study)
+    assert len(rows) == 3 + 3 + 3
+    assert chosen(toy_study, "plain", rows)["rate"] == 0.2
+    final = results(toy_study)
+    assert sorted(final["seed"]) == [0, 0, 1, 1, 2, 2]
+    assert all('"rate": 0.2' in text for text in final["arguments"])
+    plain = final[final["setting"] == "plain"]["accuracy"]
+    assert sorted(plain) == [0.8, 0.801, 0.802], "judged by test images"
+    text = toy_study.table.read_text(encoding="utf-8")
+    assert text.startswith("# Which guess is best? (nowhere)\n")
+    assert "# python -m experiments.guessing\n" in text and "threads 1" in text
+
+
+def test_rows_that_are_there_are_not_run_again(toy_study, monkeypatch, capsys):
+    run_all(toy_study, ["better"])
+    before = toy_study.table.read_text(encoding="utf-8")
+    rows = run_all(toy_study)
+    assert toy_study.table.read_text(encoding="utf-8").startswith(before)
+    assert len(rows) == 9
+    capsys.readouterr()
+    run_all(toy_study)
+    assert capsys.readouterr().out == ""
+
+
+def test_rows_of_settings_that_changed_are_stale(toy_study):
+    run_all(toy_study)
+    changed = toy_study.settings | {"better": dict(rate=0.2, bonus=0.06)}
+    changed = replace(toy_study, settings=changed)
+    assert len(read_rows(changed)) == 6
+    run_all(changed)
+    text = changed.table.read_text(encoding="utf-8")
+    assert '""bonus"": 0.05' not in text and '""bonus"": 0.06' in text
+    assert text.startswith("# Which guess")
+
+
+def test_a_study_is_listed_and_run_from_the_command_line(toy_study, capsys):
+    assert study_main(toy_study, ["--list"]) == 0
+    said = capsys.readouterr().out
+    assert "plain: 0 rows, 6 to run" in said and "better: 0 rows, 3 to run" in said
+    assert study_main(toy_study, ["--only", "better", "--processes", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "3 of 3, 0 min left: better, result" in said
+    assert "0.8510" in said, "the mean"
+    with pytest.raises(SystemExit):
+        study_main(toy_study, ["--only", "worse"])
+    assert "invalid choice: 'worse'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("columns", "complaint"),
+    [
+        ("setting,purpose,seed,arguments,share", "has no column accuracy, seconds"),
+        ("setting,purpose,seed,arguments,accuracy,seconds", "other columns (loss)"),
+    ],
+)
+def test_another_table_is_not_written_over(toy_study, capsys, columns, complaint):
+    toy_study.table.write_text(f"{columns}\n")
+    assert study_main(toy_study, ["--processes", "1"]) == 2
+    assert complaint in capsys.readouterr().err
+    assert toy_study.table.read_text() == f"{columns}\n"
+
+
+def test_an_interval_is_that_of_students_t():
+    values = pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert half_width(values) == pytest.approx(2.776445 * math.sqrt(2.5 / 5), rel=1e-6)
+    assert math.isnan(half_width(values[:1]))
+
+
+def test_differences_are_taken_seed_by_seed():
+    rows = pd.DataFrame(
+        [
+            dict(setting=name, seed=seed, accuracy=seed * 0.1 + shift)
+            for name, shift in (("base", 0.0), ("more", 0.02))
+            for seed in (2, 0, 1)
+        ]
+    )
+    found = compare(rows, "base").loc["more"]
+    assert found["mean"] == pytest.approx(0.02)
+    assert found["half_width"] == pytest.approx(0.0, abs=1e-12)
+    means = summarise(rows)
+    assert list(means.index) == ["base", "more"]
+    assert means.loc["base", "mean"] == pytest.approx(0.1)
+    assert means.loc["base", "half_width"] > 0.2
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_table_has_no_stale_rows_and_no_setting_is_half_done(name):
+    study = load(name)
+    assert study.name == name
+    if not study.table.exists():
+        pytest.skip("not run yet")
+    everything = pd.read_csv(study.table, comment="#")
+    rows = read_rows(study)
+    assert len(everything) == len(rows), "stale rows: run the study again"
+    counts = results(study).groupby("setting")["seed"].nunique()
+    assert set(counts.index) == set(study.settings)
+    assert (counts == study.seeds).all()
+
+
+def test_every_study_is_known_and_described():
+    text = (study_module.RESULTS.parent / "README.md").read_text(encoding="utf-8")
+    for path in study_module.RESULTS.parent.glob("*.py"):
+        if "STUDY = Study(" in path.read_text(encoding="utf-8"):
+            assert path.stem in STUDIES
+            assert f"| {path.stem} | {load(path.stem).question} |" in text
+    assert {path.stem for path in study_module.RESULTS.glob("*.csv")} <= set(STUDIES)
+
+
+def test_all_studies_are_listed(capsys):
+    assert main(["--list"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{name}: {load(name).question} " in said for name in STUDIES)
+
+
+def few_images() -> dict[str, ImageSet]:
+    stream = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 10
+    noise = torch.randint(0, 100, (60, 1, 28, 28), generator=stream, dtype=torch.uint8)
+    images = noise + (15 * labels[:, None, None, None]).to(torch.uint8)
+    data = ImageSet(images, labels, tuple("abcdefghij"))
+    return {"train": data, "val": data.subset(torch.arange(20)), "test": data}
+
+
+def test_a_run_follows_from_its_seed_and_says_what_judges():
+    images = few_images()
+    recipe = Recipe(epochs=2, batch_size=20)
+
+    def figures(seed: int, judge: str) -> dict[str, float]:
+        return train_and_judge(lambda: ViT(SMALL), recipe, seed, judge, images)[1]
+
+    assert figures(0, "test") == figures(0, "test")
+    assert figures(0, "test") != figures(1, "test")
+    assert figures(0, "val")["loss"] != figures(0, "test")["loss"]
+
+
+def test_a_run_that_diverges_has_accuracy_0():
+    recipe = Recipe(epochs=2, batch_size=20, learning_rate=1e30, clip_norm=None)
+    _, figures = train_and_judge(lambda: ViT(SMALL), recipe, 0, "test", few_images())
+    assert figures["accuracy"] == 0 and math.isnan(figures["loss"])
+
+
+def test_the_recipes_rate_is_the_one_that_validation_images_chose():
+    rows = read_rows(RECIPE)
+    if rows.empty:
+        pytest.skip("not run yet")
+    assert chosen(RECIPE, WHOLE, rows)["learning_rate"] == RATE
+
+
+# The models that the studies compare.
+
+
+def images_of(config, count: int = 3) -> torch.Tensor:
+    stream = torch.Generator().manual_seed(1)
+    return torch.randn(count, 1, *config.image_shape, generator=stream)
+
+
+def shuffled_patches(x: torch.Tensor, P: int) -> torch.Tensor:
+    """The same patches in another order, the same for all images."""
+    from going_modular.patch_embedding import patchify, unpatchify
+
+    patches = patchify(x, P)
+    order = torch.randperm(patches.shape[1], generator=torch.Generator().manual_seed(2))
+    side = x.shape[-1] // P
+    return unpatchify(patches[:, order], P, (side, side))
+
+
+@pytest.mark.parametrize("given", ["stem", "every layer", "shared"])
+@pytest.mark.parametrize("kind", ["none", *KINDS, "relative"])
+def test_only_without_positions_a_shuffled_image_is_the_same(kind, given):
+    torch.manual_seed(0)
+    model = PositionedViT(CONFIG, kind, given).eval()
+    torch.nn.init.normal_(model.head.weight)
+    for name, parameter in model.named_parameters():
+        if "positions" in name or "distances" in name:
+            torch.nn.init.normal_(parameter)
+    x = images_of(CONFIG)
+    with torch.no_grad():
+        before, after = model(x), model(shuffled_patches(x, CONFIG.patch_size))
+    assert torch.allclose(before, after, atol=1e-4) == (kind == "none")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "more"),
+    [
+        ("none", "stem", 0),
+        ("1-D", "stem", 50 * 64),
+        ("1-D", "shared", 50 * 64),
+        ("1-D", "every layer", 4 * 50 * 64),
+        ("2-D", "stem", 64 + 2 * 7 * 32),
+        ("2-D", "every layer", 4 * (64 + 2 * 7 * 32)),
+        ("relative", "stem", 4 * 2 * 49 * 16),
+    ],
+)
+def test_positions_have_as_many_parameters_as_the_paper_gives_them(kind, given, more):
+    def count(model) -> int:
+        return sum(p.numel() for p in model.parameters())
+
+    bare = count(ViT(CONFIG)) - 50 * 64
+    assert count(PositionedViT(CONFIG, kind, given)) == bare + more
+
+
+def test_positions_at_the_stem_are_those_of_equation_1():
+    torch.manual_seed(0)
+    vit, model = ViT(CONFIG), PositionedViT(CONFIG, "1-D")
+    own = vit.state_dict()
+    places = own.pop("patch_embedding.position_embedding")
+    left = model.load_state_dict(own, strict=False)
+    assert not left.unexpected_keys
+    with torch.no_grad():
+        model.positions[0].places.copy_(places)
+        x = images_of(CONFIG)
+        features = model.forward_features(x), vit.forward_features(x)
+    assert torch.allclose(*features, atol=1e-6)
+
+
+def test_the_relative_bias_is_that_of_each_pair():
+    """By hand, pair by pair."""
+    torch.manual_seed(0)
+    attention = RelativeAttention(CONFIG)
+    N, T, dh = 49, 50, 16
+    z = torch.randn(1, T, 64)
+    qkv = attention.qkv(z).reshape(1, T, 3, 4, dh)
+    q, k, v = (qkv[0, :, i, 2] for i in range(3))  # of the third head, (T, dh)
+    scores = q @ k.T
+    for i in range(T):
+        for j in range(T):
+            place = i - j + N if i and j else 0
+            scores[i, j] += q[i] @ attention.distances[place]
+    expected = (scores / dh**0.5).softmax(dim=1) @ v  # (T, dh)
+    heads = []
+    attention.out.register_forward_pre_hook(lambda _, x: heads.append(x[0]))
+    attention(z)
+    assert torch.allclose(heads[0][0, :, 32:48], expected, atol=1e-5)
+
+
+def test_the_average_reads_all_patches_and_no_class_token():
+    torch.manual_seed(0)
+    model = AveragingViT(SMALL).eval()
+    names = dict(model.named_parameters())
+    assert "patch_embedding.class_token" not in names
+    x = images_of(SMALL)
+    tokens = model.patch_embedding(x)
+    assert tokens.shape == (3, 16, 64)
+    y = model.forward_features(x)
+    by_hand = model.layer_norm(model.encoder(tokens)).mean(dim=1)
+    assert torch.equal(y, by_hand)
+
+
+def test_post_norm_normalises_each_sum():
+    torch.manual_seed(0)
+    model = PostNormViT(replace(SMALL, depth=2))
+    assert all(type(block) is PostNormBlock for block in model.encoder.blocks)
+    z = model.encoder(torch.randn(2, 17, 64))
+    assert torch.allclose(z.mean(dim=-1), torch.zeros(2, 17), atol=1e-5)
+    assert torch.allclose(z.std(dim=-1, correction=0), torch.ones(2, 17), atol=1e-2)
