@@ -11,7 +11,15 @@ import sys
 from experiments.study import Study, count_ahead, study_main
 from going_modular.command_line.flags import one_line_parser
 
-STUDIES = ("recipe", "stability", "positions", "readout")
+STUDIES = (
+    "recipe",
+    "stability",
+    "inductive_bias",
+    "positions",
+    "readout",
+    "shape",
+    "position_similarity",
+)
 
 
 def load(name: str) -> Study:

@@ -10,7 +10,9 @@ import torch
 from experiments import study as study_module
 from experiments.__main__ import STUDIES, load, main
 from experiments.clothes import SMALL, Recipe, train_and_judge
+from experiments.contenders import CONTENDERS, ResidualBlock, multiplications
 from experiments.intervals import compare, half_width, summarise
+from experiments.position_similarity import position_figures
 from experiments.positions import CONFIG, KINDS, PositionedViT, RelativeAttention
 from experiments.readout import AveragingViT
 from experiments.recipe import RATE, WHOLE
@@ -296,6 +298,62 @@ def test_the_average_reads_all_patches_and_no_class_token():
     y = model.forward_features(x)
     by_hand = model.layer_norm(model.encoder(tokens)).mean(dim=1)
     assert torch.equal(y, by_hand)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "features"),
+    [
+        ("linear", 784 * 10 + 10, 784),
+        ("CNN", 9 * (16 + 16 * 32 + 32 * 64 + 64 * 128) + 2 * 240 + 1290, 128),
+        ("hybrid", None, 64),
+        ("ViT/7", None, 64),
+    ],
+)
+def test_contenders_are_what_they_are_called(name, parameters, features):
+    torch.manual_seed(0)
+    model = CONTENDERS[name]().eval()
+    if parameters:
+        assert sum(p.numel() for p in model.parameters()) == parameters
+    x = images_of(SMALL)
+    with torch.no_grad():
+        y = model.forward_features(x)
+        assert y.shape == (3, features)
+        assert torch.allclose(model(x), model.head(y), atol=1e-6)
+
+
+def test_a_residual_block_passes_on_what_went_in():
+    block = ResidualBlock(16, 16, 1).eval()
+    for parameter in block.branch.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = torch.rand(2, 16, 7, 7)
+    assert torch.equal(block(x), x)
+    assert ResidualBlock(16, 32, 2)(x).shape == (2, 32, 4, 4)
+
+
+def test_multiplications_are_those_of_the_shapes():
+    assert multiplications(CONTENDERS["linear"]()) == 784 * 10
+    T, D, F, L = 17, 64, 256, 4
+    block = T * 4 * D**2 + 2 * T**2 * D + 2 * T * D * F
+    assert multiplications(CONTENDERS["ViT/7"]()) == 16 * 49 * D + L * block + 10 * D
+
+
+def test_similarity_of_positions_follows_nearness_only_where_there_is_some():
+    stream = torch.Generator().manual_seed(0)
+    noise = torch.randn(49, 64, generator=stream)
+    figures = position_figures(noise, (7, 7))
+    assert abs(figures["nearness"]) < 0.1
+    y, x = torch.meshgrid(torch.arange(7.0), torch.arange(7.0), indexing="ij")
+    near = torch.stack(
+        [f(0.3 * t.flatten()) for t in (y, x) for f in (torch.sin, torch.cos)], dim=1
+    )
+    figures = position_figures(near, (7, 7))
+    assert figures["nearness"] > 0.9
+    assert figures["neighbours"] > figures["line"] > figures["others"]
+    rows = torch.eye(7).repeat_interleave(7, dim=0)  # each row has one of its own
+    figures = position_figures(rows, (7, 7))
+    assert figures["others"] == 0
+    assert figures["neighbours"] == pytest.approx(0.5)
+    assert figures["line"] == pytest.approx(0.5)
 
 
 def test_post_norm_normalises_each_sum():
