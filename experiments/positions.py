@@ -135,7 +135,7 @@ def run(
     )[1]
 
 
-RATES = Tried(1e-3, 2e-3, 4e-3)
+RATES = Tried(1e-3, 3e-3)
 STUDY = Study(
     name="positions",
     question="Does it matter how a model is told where its patches lie?",

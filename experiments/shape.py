@@ -46,7 +46,7 @@ STUDY = Study(
     source="figure 8",
     run=run,
     settings={
-        name: dict(**sizes, learning_rate=Tried(1e-3, 2e-3, 4e-3))
+        name: dict(**sizes, learning_rate=Tried(1e-3, 3e-3))
         for name, sizes in SIZES.items()
     },
 )
