@@ -19,6 +19,9 @@ STUDIES = (
     "readout",
     "shape",
     "position_similarity",
+    "optimizers",
+    "masked_patches",
+    "few_labels",
 )
 
 

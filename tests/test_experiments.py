@@ -9,9 +9,19 @@ import torch
 
 from experiments import study as study_module
 from experiments.__main__ import STUDIES, load, main
+from experiments.axial import AxialBlock, AxialViT
 from experiments.clothes import SMALL, Recipe, train_and_judge
 from experiments.contenders import CONTENDERS, ResidualBlock, multiplications
+from experiments.few_labels import AFTER, BEFORE, only
 from experiments.intervals import compare, half_width, summarise
+from experiments.masked import (
+    MaskedViT,
+    corruption,
+    grey_levels,
+    levels_of_neighbours,
+    predict_masked,
+    train_masked,
+)
 from experiments.position_similarity import position_figures
 from experiments.positions import CONFIG, KINDS, PositionedViT, RelativeAttention
 from experiments.readout import AveragingViT
@@ -363,3 +373,112 @@ def test_post_norm_normalises_each_sum():
     z = model.encoder(torch.randn(2, 17, 64))
     assert torch.allclose(z.mean(dim=-1), torch.zeros(2, 17), atol=1e-5)
     assert torch.allclose(z.std(dim=-1, correction=0), torch.ones(2, 17), atol=1e-2)
+
+
+def test_axial_attention_looks_along_rows_and_columns_alone():
+    torch.manual_seed(0)
+    block = AxialBlock(CONFIG).eval()
+    z = torch.randn(1, 49, 64)
+    changed = z.clone()
+    changed[0, 3 * 7 + 2] = torch.randn(64)  # row 3, column 2
+
+    def reached() -> set[int]:
+        differs = ~torch.isclose(block(z), block(changed), atol=1e-6).all(dim=-1)
+        return set(torch.nonzero(differs[0]).flatten().tolist())
+
+    row, column = ({3 * 7 + i for i in range(7)}, {i * 7 + 2 for i in range(7)})
+    with torch.no_grad():
+        assert reached() == set(range(49)), "after rows and columns everything"
+        column_block, block.column_block = block.column_block, torch.nn.Identity()
+        assert reached() == row
+        block.row_block, block.column_block = torch.nn.Identity(), column_block
+        assert reached() == column
+
+
+def test_an_axial_block_has_the_parameters_of_two():
+    def count(model) -> int:
+        return sum(p.numel() for p in model.parameters())
+
+    block = 12 * 64**2 + 13 * 64
+    assert count(AxialBlock(CONFIG)) == 2 * block
+    assert count(AxialViT(CONFIG)) == count(AveragingViT(CONFIG)) + 4 * block
+    assert AxialViT(CONFIG)(images_of(CONFIG)).shape == (3, 10)
+
+
+def test_half_of_the_patches_are_corrupted_in_three_ways():
+    stream = torch.Generator().manual_seed(0)
+    corrupted, masked, source = corruption(2000, 49, stream)
+    assert (corrupted.sum(dim=1) == 24).all()
+    assert not (masked & ~corrupted).any()
+    swapped = source != torch.arange(49)
+    assert not (swapped & ~corrupted).any() and not (swapped & masked).any()
+    share = masked.sum() / corrupted.sum()
+    assert abs(share - 0.8) < 0.01
+    assert abs(swapped.sum() / corrupted.sum() - 0.1 * 48 / 49) < 0.01
+    assert len(source[swapped].unique()) == 49
+
+
+def test_levels_are_means_in_three_bits():
+    images = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    images[..., :4, :4] = 255
+    images[..., :4, 4:8] = 32
+    images[..., :4, 8:12] = torch.tensor([0, 62]).repeat(2).to(torch.uint8)  # mean 31
+    levels = grey_levels(images, 4)
+    assert levels.shape == (1, 49)
+    assert levels[0, :4].tolist() == [7, 1, 0, 0]
+
+
+def test_neighbours_that_can_be_seen_make_a_guess():
+    images = torch.zeros(1, 1, 12, 12, dtype=torch.uint8)
+    images[..., :4, :] = 200  # the upper three of nine patches
+    hidden = torch.zeros(1, 9, dtype=torch.bool)
+    hidden[0, [1, 4]] = True
+    guesses = levels_of_neighbours(images, 4, hidden)
+    # The patch in the middle sees two of 200 and five of 0; the upper one two and two.
+    assert guesses[0, 4] == int(2 * 200 / 7 * 8 / 256)
+    assert guesses[0, 1] == int(2 * 200 / 4 * 8 / 256)
+    assert (levels_of_neighbours(images, 4, torch.ones_like(hidden)) == -1).all()
+
+
+def test_a_mask_hides_what_a_patch_shows():
+    torch.manual_seed(0)
+    model = MaskedViT(CONFIG).eval()
+    torch.nn.init.normal_(model.levels.weight)
+    x = images_of(CONFIG, 1)
+    other = x.clone()
+    other[..., :4, :4] += 1  # the first patch
+    source = torch.arange(49)[None]
+    masked = torch.zeros(1, 49, dtype=torch.bool)
+    with torch.no_grad():
+        open_eyes = model(x, masked, source), model(other, masked, source)
+        masked[0, 0] = True
+        hidden = model(x, masked, source), model(other, masked, source)
+        masked[0, 0] = False
+        source[0, 0] = 48  # shows the last patch in the place of the first
+        swapped = model(x, masked, source), model(other, masked, source)
+    assert hidden[0].shape == (1, 49, 8)
+    assert not torch.allclose(*open_eyes, atol=1e-4)
+    assert torch.equal(*hidden) and torch.equal(*swapped)
+    assert not torch.allclose(hidden[0], swapped[0], atol=1e-4)
+
+
+def test_a_masked_model_learns_to_tell_brightness():
+    images = few_images()["train"]
+    recipe = Recipe(epochs=12, batch_size=20, learning_rate=3e-3)
+    before = train_masked(CONFIG, images, replace(recipe, epochs=0), seed=0)
+    after = train_masked(CONFIG, images, recipe, seed=0)
+
+    def accuracy(model: MaskedViT) -> float:
+        logits, levels, corrupted = predict_masked(model, images, seed=1)
+        return (logits.argmax(dim=-1) == levels)[corrupted].float().mean().item()
+
+    assert accuracy(after) > accuracy(before) + 0.2
+
+
+def test_five_kinds_are_counted_anew():
+    labels = torch.arange(20) % 10
+    data = ImageSet(torch.zeros(20, 1, 2, 2), labels, tuple("abcdefghij"))
+    five = only(data, AFTER)
+    assert five.class_names == ("a", "c", "e", "g", "i")
+    assert five.labels.tolist() == [0, 1, 2, 3, 4] * 2
+    assert set(AFTER) | set(BEFORE) == set(range(10))
