@@ -16,7 +16,7 @@ FLOORS = (
     "config utils",
     "data_setup patch_embedding multihead_self_attention multilayer_perceptron "
     "transformer_encoder vit optimization engine",
-    "variants",
+    "variants hybrid",
     "checkpoint",
     "datasets",
     "weights",
