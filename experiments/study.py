@@ -15,7 +15,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -164,6 +170,15 @@ def count_ahead(study: Study, names: list[str]) -> int:
     return len(list(runs_ahead(study, names))) + study.seeds * waiting
 
 
+class ThisProcess(Executor):
+    """Runs one thing after another, at once."""
+
+    def submit(self, function: Callable, *arguments) -> Future:
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
 def take_one_core() -> None:
     """Several runs at once are quickest with a core each."""
     torch.set_num_threads(1)
@@ -234,8 +249,12 @@ def run_study(study: Study, names: list[str], processes: int) -> None:
     ended, total, begun = 0, count_ahead(study, names), time.perf_counter()
     if not total:
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(processes, context, take_one_core) as pool:
+    if processes == 1:
+        take_one_core()
+        pool = ThisProcess()
+    else:
+        pool = ProcessPoolExecutor(processes, get_context("spawn"), take_one_core)
+    with pool:
         running = {}
         while True:
             started = {run.key for run in running.values()}

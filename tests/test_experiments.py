@@ -56,13 +56,15 @@ def toy_study(tmp_path, monkeypatch) -> Study:
     return Study("guessing", "Which guess is best?", "nowhere", guess, settings, 3)
 
 
-def run_all(study: Study, names: list[str] | None = None) -> pd.DataFrame:
-    run_study(study, names or list(study.settings), processes=2)
+def run_all(
+    study: Study, names: list[str] | None = None, processes: int = 1
+) -> pd.DataFrame:
+    run_study(study, names or list(study.settings), processes)
     return read_rows(study)
 
 
 def test_validation_images_choose_and_test_images_see_only_what_was_chosen(toy_study):
-    rows = run_all(toy_study)
+    rows = run_all(toy_study, processes=2)
     assert len(rows) == 3 + 3 + 3
     assert chosen(toy_study, "plain", rows)["rate"] == 0.2
     final = results(toy_study)
