@@ -15,13 +15,15 @@ from torch import nn
 from going_modular.config import ViTConfig
 from going_modular.data_setup import ImageSet, load_builtin
 from going_modular.datasets.fast_batches import FastBatches, normaliser
+from going_modular.datasets.fitting import fit_set
 from going_modular.datasets.folders import split
+from going_modular.datasets.sources import load_digits
 from going_modular.engine import TrainingDiverged, evaluate, train_epoch
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.training.fast_path import FastPath
 from going_modular.utils import set_seeds
 
-__all__ = ["SMALL", "Recipe", "built_in_images", "train_and_judge"]
+__all__ = ["SMALL", "Recipe", "built_in_images", "digits", "train_and_judge"]
 
 # 16 patches of 7 x 7 pixels: a run of 86,400 images takes most of a minute on a core.
 SMALL = ViTConfig(
@@ -69,6 +71,13 @@ def built_in_images() -> dict[str, ImageSet]:
     images, test = load_builtin()
     train, val = split(images, 0.2, seed=0)
     return {"train": train, "val": val, "test": test}
+
+
+@cache
+def digits() -> tuple[ImageSet, ImageSet]:
+    """Handwritten digits to train on and to judge, in the size of the clothes."""
+    train, test = (fit_set(data, SMALL) for data in load_digits())
+    return train, test
 
 
 def train_and_judge(

@@ -49,7 +49,9 @@ def five_kinds(classes: tuple[int, ...]) -> dict[str, ImageSet]:
 
 def pretrained(start: str, seed: int) -> dict[str, Tensor]:
     """A pre-trained model's weights but those of its head; the cache may have them."""
-    file = CACHE / f"{start}-{seed}.safetensors"
+    recipe = PRETRAINING
+    how = f"{recipe.epochs}x{recipe.batch_size}-{recipe.learning_rate:g}"
+    file = CACHE / f"{start}-{how}-{seed}.safetensors"
     if not file.exists():
         sets = five_kinds(BEFORE)
         if start == "masked":

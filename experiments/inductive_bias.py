@@ -15,14 +15,13 @@ from functools import cache
 
 import torch
 
-from experiments.clothes import MEAN, SMALL, STD, Recipe, train_and_judge
+from experiments.clothes import MEAN, STD, Recipe, digits, train_and_judge
 from experiments.contenders import CONTENDERS, multiplications
 from experiments.study import Study, Tried, study_main
 from going_modular.data_setup import Batches, ImageSet
 from going_modular.datasets.fast_batches import normaliser
-from going_modular.datasets.fitting import fit_set
 from going_modular.datasets.folders import split
-from going_modular.datasets.sources import load_digits, load_fashion_mnist
+from going_modular.datasets.sources import load_fashion_mnist
 from going_modular.transfer.few_shot import compute_features, few_shot_accuracy
 
 SIZES = (500, 2_000, 8_000, 55_000)
@@ -35,13 +34,6 @@ def all_images() -> dict[str, ImageSet]:
     images, test = load_fashion_mnist()
     train, val = split(images, 5_000 / len(images), seed=0)
     return {"train": train, "val": val, "test": test}
-
-
-@cache
-def digits() -> tuple[ImageSet, ImageSet]:
-    """Handwritten digits, enlarged to the size of the clothes."""
-    train, test = (fit_set(data, SMALL) for data in load_digits())
-    return train, test
 
 
 def some_images(count: int, seed: int) -> dict[str, ImageSet]:

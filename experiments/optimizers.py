@@ -10,17 +10,14 @@ and is then fine-tuned with SGD to ten labelled images of each handwritten digit
 
 import sys
 from dataclasses import replace
-from functools import cache
 
 import torch
 from torch import nn
 
-from experiments.clothes import SMALL, Recipe, train_and_judge
+from experiments.clothes import Recipe, digits, train_and_judge
 from experiments.contenders import ResNet
 from experiments.study import Study, Tried, study_main
 from going_modular.data_setup import ImageSet
-from going_modular.datasets.fitting import fit_set
-from going_modular.datasets.sources import load_digits
 from going_modular.optimization import build_optimizer, decay_groups
 from going_modular.transfer.few_shot import choose_shots
 
@@ -35,13 +32,6 @@ def momentum(model: nn.Module, rate: float, weight_decay: float) -> torch.optim.
 OPTIMIZERS = {"Adam": build_optimizer, "SGD": momentum}
 # A decay that is part of the gradient is far stronger than one beside Adam's quotient.
 DECAY = {"Adam": 0.1, "SGD": 1e-4}
-
-
-@cache
-def digits() -> tuple[ImageSet, ImageSet]:
-    """Handwritten digits in the size of clothes."""
-    train, test = (fit_set(data, SMALL) for data in load_digits())
-    return train, test
 
 
 def few_digits(seed: int) -> dict[str, ImageSet]:

@@ -32,6 +32,7 @@ import torch
 from experiments.intervals import summarise
 from going_modular.command_line.flags import one_line_parser
 from going_modular.errors import InputError
+from going_modular.system.files import write_file
 from going_modular.utils import describe_machine
 
 __all__ = [
@@ -218,9 +219,12 @@ def write_row(study: Study, row: dict) -> None:
             text = f"{first}\n{line}\n{rest}"
         text += table[columns].to_csv(index=False, header=False, lineterminator="\n")
     RESULTS.mkdir(exist_ok=True)
-    beside = study.table.with_suffix(".part")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(beside, study.table)
+    write_table(study, text)
+
+
+def write_table(study: Study, text: str) -> None:
+    """Replace the table at once, so that no row is lost if this is stopped."""
+    write_file(study.table, lambda path: path.write_bytes(text.encode()))
 
 
 def drop_stale_rows(study: Study) -> None:
@@ -234,7 +238,8 @@ def drop_stale_rows(study: Study) -> None:
     lines = study.table.read_text(encoding="utf-8").splitlines()
     head = [line for line in lines if line.startswith("#")]
     text = "\n".join(head) + "\n" + kept.to_csv(index=False, lineterminator="\n")
-    study.table.write_text(text, encoding="utf-8", newline="\n")
+    write_table(study, text)
+    print(f"{len(rows) - len(kept)} rows of settings that are no more are left out")
 
 
 def run_study(study: Study, names: list[str], processes: int) -> None:
@@ -292,9 +297,9 @@ def study_main(study: Study, argv: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="say what there is to run")
     args = parser.parse_args(argv)
     names = args.only or list(study.settings)
-    if args.list:
-        return list_settings(study, names)
     try:
+        if args.list:
+            return list_settings(study, names)
         run_study(study, names, max(1, args.processes))
     except KeyboardInterrupt:
         print(f"stopped; the rows of {study.table} are kept", file=sys.stderr)
