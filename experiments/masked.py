@@ -25,6 +25,7 @@ __all__ = [
     "corruption",
     "grey_levels",
     "levels_of_neighbours",
+    "masked_loss",
     "predict_masked",
     "train_masked",
 ]

@@ -19,6 +19,7 @@ from experiments.masked import (
     corruption,
     grey_levels,
     levels_of_neighbours,
+    masked_loss,
     predict_masked,
     train_masked,
 )
@@ -462,6 +463,14 @@ def test_a_mask_hides_what_a_patch_shows():
     assert not torch.allclose(*open_eyes, atol=1e-4)
     assert torch.equal(*hidden) and torch.equal(*swapped)
     assert not torch.allclose(hidden[0], swapped[0], atol=1e-4)
+
+
+def test_only_corrupted_patches_are_asked_for():
+    logits = torch.zeros(1, 3, 8)
+    logits[0, 1, 5] = 3.0
+    levels, corrupted = torch.tensor([[2, 5, 7]]), torch.tensor([[False, True, False]])
+    expected = math.log(math.exp(3) + 7) - 3
+    assert masked_loss(logits, levels, corrupted).item() == pytest.approx(expected)
 
 
 def test_a_masked_model_learns_to_tell_brightness():
