@@ -189,7 +189,7 @@ def check_plan(
         device=processes.device,
         sets=sets,
         on_disk=args.cache is not None and plan.data not in SOURCES,
-        stem=plan.stem == "conv",
+        stem="conv" if plan.stem == "conv" else "",
         processes=processes.count,
         sharded=processes.sharded,
     )

@@ -69,7 +69,7 @@ from going_modular.transfer.recipes import (
 )
 from going_modular.transfer.starting import find_start
 from going_modular.utils import set_seeds
-from going_modular.variants.building import has_conv_stem
+from going_modular.variants.building import stem_of
 from going_modular.vit import ViT
 from going_modular.weights.conversion import RESIZE_METHODS
 from going_modular.weights.reading import Pretrained, read_pretrained
@@ -188,7 +188,7 @@ def check_plan(
         device=processes.device,
         sets=sets,
         on_disk=args.cache is not None and plan.data not in SOURCES,
-        stem=has_conv_stem(found.weights),
+        stem=stem_of(found.weights),
         head_only=plan.mode == "linear",
         tries_rates=plan.mode == "full" and searches(args, plan, processes),
         processes=processes.count,

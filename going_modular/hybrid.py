@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from going_modular.config import ViTConfig
-from going_modular.patch_embedding import PatchEmbedding, lecun_normal_
+from going_modular.patch_embedding import lecun_normal_
+from going_modular.variants.feature_map import FeatureMapEmbedding
 from going_modular.vit import ViT
 
 __all__ = ["NUMERICS", "R50_S16", "R50_S32", "HybridViT", "Numerics", "ResNetUnit"]
@@ -52,6 +53,8 @@ def pad_same(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
     for side in (x.shape[3], x.shape[2]):
         missing = max(0, (-(-side // stride) - 1) * stride + kernel - side)
         padding += [missing // 2, missing - missing // 2]
+    if not any(padding):
+        return x  # padding by nothing would copy it
     return F.pad(x, padding, value=value)  # (B, C, H + more, W + more)
 
 
@@ -132,15 +135,19 @@ class ResNetUnit(nn.Module):
 class ResNetStem(nn.Module):
     """A ResNet without its head: from an image to a map of features."""
 
-    def __init__(self, channels: int, units: Sequence[int], numerics: Numerics):
+    def __init__(self, channels: int, units: Sequence[int], numerics: str):
         """Build it.
 
         Args:
             channels: Of the image.
             units: How many each stage has.
-            numerics: One of `NUMERICS`.
+            numerics: A name in `NUMERICS`.
         """
         super().__init__()
+        # Saved with the weights, since they were trained for the one or the other.
+        number = list(NUMERICS).index(numerics)
+        self.register_buffer("numerics", torch.tensor([float(number)]))
+        numerics = NUMERICS[numerics]
         self.root = StandardisedConv2d(channels, ROOT_WIDTH, 7, 2, numerics)
         self.root_norm = group_norm(ROOT_WIDTH, numerics)
         self.stages, inputs = nn.ModuleList(), ROOT_WIDTH
@@ -162,27 +169,6 @@ class ResNetStem(nn.Module):
             for unit in stage:
                 x = unit(x)
         return x
-
-
-class HybridEmbedding(PatchEmbedding):
-    """Equation 1, whose patches are single places of a ResNet's feature map."""
-
-    def __init__(self, config: ViTConfig, units: Sequence[int], numerics: Numerics):
-        super().__init__(config)
-        self.resnet = ResNetStem(config.in_channels, units, numerics)
-        self.projection = nn.Linear(self.resnet.channels, config.embedding_dim)  # E
-        lecun_normal_(self.projection.weight)
-        nn.init.zeros_(self.projection.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed (B, C, H, W) images as (B, T, D) tokens, z_0."""
-        if tuple(x.shape[1:]) != self.input_shape:
-            expected = ", ".join(map(str, self.input_shape))
-            raise ValueError(
-                f"expected images of shape (B, {expected}), got {tuple(x.shape)}"
-            )
-        x_p = self.resnet(x).flatten(2).transpose(1, 2)  # (B, N, channels)
-        return self.embed(x_p)
 
 
 class HybridViT(ViT):
@@ -214,4 +200,5 @@ class HybridViT(ViT):
                 f"patch_size {config.patch_size}"
             )
         super().__init__(config)
-        self.patch_embedding = HybridEmbedding(config, units, NUMERICS[numerics])
+        stem = ResNetStem(config.in_channels, units, numerics)
+        self.patch_embedding = FeatureMapEmbedding(config, stem, stem.channels)

@@ -67,7 +67,7 @@ def test_activations_are_counted_to_the_byte_whatever_the_path(
 def test_a_stem_is_counted_to_the_byte(dtype):
     config = toy_config(depth=2, image_size=32, patch_size=8)
     saved = saved_per_image(ViTWithConvStem(config), dtype)
-    assert activation_bytes(config, dtype) + stem_bytes(config, dtype) == saved
+    assert activation_bytes(config, dtype) + stem_bytes(config, dtype, "conv") == saved
 
 
 # The estimate, against the peak of real runs.

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from going_modular.config import ViTConfig
+from going_modular.hybrid import HybridViT
 from going_modular.multihead_self_attention import (
     MultiheadSelfAttention,
     attention_with_weights,
@@ -34,7 +35,8 @@ __all__ = [
     "is_compilers",
 ]
 
-KNOWN = (ViT, ViTWithRegisters, ViTWithConvStem)  # subclasses may compute otherwise
+# Their subclasses may compute otherwise.
+KNOWN = (ViT, ViTWithRegisters, ViTWithConvStem, HybridViT)
 COMPILED_FROM = 2000  # steps of a run on a GPU that pay for compiling
 
 
@@ -67,11 +69,7 @@ class FastPath(nn.Module):
         """
         super().__init__()
         self.model, self.precision = model, precision
-        self.shortened = whole and type(model) in (
-            ViT,
-            ViTWithRegisters,
-            ViTWithConvStem,
-        )
+        self.shortened = whole and type(model) in KNOWN
 
     @property
     def config(self) -> ViTConfig:

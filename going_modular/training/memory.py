@@ -5,13 +5,14 @@ PyTorch saves.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from going_modular.config import ViTConfig, count_parameters
 from going_modular.data_setup import ImageSet
+from going_modular.hybrid import GROUPS, ROOT_WIDTH
 from going_modular.training.fast_path import takes_explicit_attention
 from going_modular.training.settings import TrainingSettings
 from going_modular.variants.conv_stem import stem_widths
@@ -86,7 +87,7 @@ def activation_bytes(c: ViTConfig, dtype: torch.dtype, explicit: bool = False) -
     return patches + (c.depth - 1) * T * (attention + mlp) + last + head + masks
 
 
-def stem_bytes(c: ViTConfig, dtype: torch.dtype) -> int:
+def conv_stem_bytes(c: ViTConfig, dtype: torch.dtype) -> int:
     """What a convolutional stem keeps of one image, beside `activation_bytes`.
 
     Each of its stages keeps the output of the convolution, what ReLU leaves of it, and
@@ -98,6 +99,42 @@ def stem_bytes(c: ViTConfig, dtype: torch.dtype) -> int:
         places //= 4
         kept += width * places * (low + 8)
     return kept
+
+
+def resnet_bytes(c: ViTConfig, dtype: torch.dtype, units: Sequence[int]) -> int:
+    """What the ResNet of a hybrid keeps of one image, beside `activation_bytes`.
+
+    GroupNorm keeps its input with mean and deviation of each group, ReLU its output. A
+    convolution has that for an input, but where padding copies it.
+    """
+    C, (rows, columns) = c.in_channels, c.image_shape
+    # Of the root the padded image, the two maps of 64 channels, and the last one padded
+    # for the maxima, whose places take eight bytes.
+    kept = C * ((rows + 5) * (columns + 5) - rows * columns)
+    rows, columns = rows // 2, columns // 2
+    kept += ROOT_WIDTH * (2 * rows * columns + (rows + 1) * (columns + 1))
+    rows, columns = rows // 2, columns // 2
+    kept += ROOT_WIDTH * rows * columns
+    norms, maxima = 1, 8 * ROOT_WIDTH * rows * columns
+    for stage, count in enumerate(units):
+        width = ROOT_WIDTH * 2**stage
+        for unit in range(count):
+            first = unit == 0
+            more = 1 if stage and first else 2  # rows that the padding adds
+            kept += width * (2 * rows * columns + (rows + more) * (columns + more))
+            if stage and first:
+                rows, columns = rows // 2, columns // 2
+            kept += (2 * width + (3 if first else 2) * 4 * width) * rows * columns
+            norms += 4 if first else 3
+    kept += 4 * width * rows * columns  # a copy for E, place by place
+    return kept * dtype.itemsize + maxima + norms * 2 * GROUPS * FULL
+
+
+def stem_bytes(c: ViTConfig, dtype: torch.dtype, stem: str | tuple[int, ...]) -> int:
+    """What whatever precedes the patches keeps: see `Workload`."""
+    if stem == "conv":
+        return conv_stem_bytes(c, dtype)
+    return resnet_bytes(c, dtype, stem) if stem else 0
 
 
 def forward_bytes(c: ViTConfig, dtype: torch.dtype, explicit: bool = False) -> int:
@@ -149,7 +186,7 @@ class Workload:
         device: Where it computes.
         sets: The images, by the names of their sets; none while they are not read.
         on_disk: Whether they are in a file of `--cache`, and not in memory.
-        stem: Whether convolutions make the tokens.
+        stem: What precedes the patches: nothing, "conv", or the units of a ResNet.
         head_only: Whether a head is trained alone, on features computed once.
         tries_rates: Whether copies of the model try learning rates first.
         processes: How many train together.
@@ -163,7 +200,7 @@ class Workload:
     device: torch.device
     sets: Mapping[str, ImageSet] = field(default_factory=dict)
     on_disk: bool = False
-    stem: bool = False
+    stem: str | tuple[int, ...] = ""
     head_only: bool = False
     tries_rates: bool = False
     processes: int = 1
@@ -289,8 +326,7 @@ def step_bytes(work: Workload) -> int:
     """What a training step takes while the backward pass begins, or when it ends."""
     c, dtype, explicit = work.config, work.training.dtype, work.explicit
     image = activation_bytes(c, dtype, explicit) + backward_bytes(c, dtype, explicit)
-    if work.stem:
-        image += stem_bytes(c, dtype)
+    image += stem_bytes(c, dtype, work.stem)
     part = math.ceil(work.batch / work.training.accumulate)
     activations = part * image + copies_bytes(c, dtype)
     if work.sharded:  # the weights and gradients of the block at work are whole

@@ -1,14 +1,14 @@
 """The paper's hybrid, made small: a few convolutions look at the image first."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from going_modular.config import ViTConfig
-from going_modular.patch_embedding import PatchEmbedding, lecun_normal_
+from going_modular.patch_embedding import lecun_normal_
+from going_modular.variants.feature_map import FeatureMapEmbedding
 from going_modular.vit import ViT
 
-__all__ = ["STEM", "ViTWithConvStem", "conv_stem", "stem_widths"]
+__all__ = ["ViTWithConvStem", "conv_stem", "stem_widths"]
 
-STEM = "patch_embedding.stem."  # how the names of its weights begin
 WIDTHS = (32, 64, 128, 256)  # channels after each halving; further ones keep the last
 
 
@@ -48,29 +48,6 @@ def conv_stem(config: ViTConfig) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class EmbeddingWithConvStem(PatchEmbedding):
-    """Equation 1, where E projects a place of a feature map instead of raw pixels."""
-
-    def __init__(self, config: ViTConfig):
-        super().__init__(config)
-        self.stem = conv_stem(config)
-        width = stem_widths(config.patch_size)[-1]
-        self.projection = nn.Linear(width, config.embedding_dim)  # E
-        lecun_normal_(self.projection.weight)
-        nn.init.zeros_(self.projection.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed (B, C, H, W) images as (B, T, D) tokens, z_0."""
-        if tuple(x.shape[1:]) != self.input_shape:
-            expected = ", ".join(map(str, self.input_shape))
-            raise ValueError(
-                f"expected images of shape (B, {expected}), got {tuple(x.shape)}"
-            )
-        features = self.stem(x)  # (B, W_stem, H/P, W/P)
-        x_p = features.flatten(2).transpose(1, 2)  # (B, N, W_stem)
-        return self.embed(x_p)
-
-
 class ViTWithConvStem(ViT):
     """A `ViT` whose patches are places of a feature map, made by a few convolutions.
 
@@ -85,5 +62,6 @@ class ViTWithConvStem(ViT):
 
     def __init__(self, config: ViTConfig):
         super().__init__(config)
-        self.patch_embedding = EmbeddingWithConvStem(config)
+        width = stem_widths(config.patch_size)[-1]
+        self.patch_embedding = FeatureMapEmbedding(config, conv_stem(config), width)
         lecun_normal_(self.head.weight)  # zeros would tell the stem nothing for long

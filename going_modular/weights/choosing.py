@@ -32,6 +32,8 @@ ENDINGS = (
 BEGINNING = re.compile(
     r"(.*?)(embeddings\.)?(" + "|".join(map(re.escape, ENDINGS)) + ")"
 )
+# A hybrid's ResNet has layers of such names, too.
+INSIDE = re.compile(r"patch_embed\w*\.")
 NO_MODEL = "of no model, or of another"
 # Layers, and not what is used in training alone.
 BETWEEN = re.compile(
@@ -110,7 +112,9 @@ def find_models(state: Mapping) -> Iterator[tuple[str, str]]:
             if not hasattr(value, "shape"):
                 continue
             found = BEGINNING.fullmatch(unwrapped(str(key)))
-            if found and re.search(r"(^|[./])$", found[1]):
+            if not found or INSIDE.search(found[1]):
+                continue
+            if re.search(r"(^|[./])$", found[1]):
                 yield path, found[1]
 
 

@@ -16,7 +16,7 @@ from going_modular.checkpoint import read_notes
 from going_modular.config import ViTConfig
 from going_modular.errors import InputError
 from going_modular.system.text import printable
-from going_modular.variants.building import build_vit, has_conv_stem
+from going_modular.variants.building import build_vit, describe_stem
 from going_modular.variants.registers import REGISTERS
 from going_modular.vit import ViT
 from going_modular.weights.choosing import choose_model
@@ -37,6 +37,7 @@ from going_modular.weights.recognition import (
     refuse_other_designs,
     take_registers,
 )
+from going_modular.weights.resnets import ResNet, take_resnet
 from going_modular.weights.sizes import (
     check_claims,
     check_shapes,
@@ -157,10 +158,11 @@ class Pretrained:
 
     def check_kind(self, model: ViT) -> None:
         """Refuse a model with another stem, or not as many registers, than these."""
-        if has_conv_stem(self.weights) != has_conv_stem(model.state_dict()):
+        theirs, ours = map(describe_stem, (self.weights, model.state_dict()))
+        if theirs != ours:
             raise InputError(
-                "of weights and model, one has a convolutional stem and one has "
-                "none: build the model with from_pretrained"
+                f"the weights have {theirs}, the model has {ours}: build it with "
+                "from_pretrained"
             )
         none = torch.empty(1, 0, 0)
         theirs = self.weights.get(REGISTERS, none).shape[1]
@@ -251,6 +253,7 @@ def read_foreign(
     report: Report,
 ) -> Pretrained:
     """Read another library's weights, by their bare names."""
+    resnet = take_resnet(state)
     refuse_other_designs(state)
     registers = take_registers(state)
     form, depth = recognise(state)
@@ -258,7 +261,11 @@ def read_foreign(
     hints, assumed = read_hints(about, form, headless="head.weight" not in weights)
     class_names, claims = hints.pop("class_names", None), hints.pop("claims", {})
     (key,) = names["patch_embedding.projection.weight"]
-    kernel = kernel_shape(key, state[key].shape, form)
+    if resnet is None:
+        kernel = kernel_shape(key, state[key].shape, form)
+    else:
+        kernel = resnet.kernel_shape(key, state[key].shape, form.flax)
+        add_resnet(resnet, weights, names, report)
     check_claims(claims, embedding_dim=kernel[0], depth=depth, patch_size=kernel[2])
     grid = None
     if sides := hints.pop("image_size", None):
@@ -288,7 +295,8 @@ def read_foreign(
         report.change(key, "extended", "zeros added for the class token")
     hints |= {k: tuple(told[k]) for k in ("mean", "std") if k in told}
     config = infer_config(weights, kernel, depth, hints)
-    if len(state[names["patch_embedding.projection.weight"][0]].shape) == 2:
+    projection = state[names["patch_embedding.projection.weight"][0]]
+    if projection.dim() == 2 and resnet is None:
         why = f"since a patch has {config.patch_dim} numbers"
         assumed |= dict(in_channels=why, patch_size=why)
     for name, why in assumed.items():
@@ -330,6 +338,19 @@ def take_weights(
     }
     report.rename({new: old for old, new in renamed.items()})
     return state, weights, names
+
+
+def add_resnet(
+    resnet: ResNet,
+    weights: dict[str, Tensor],
+    names: dict[str, list[str]],
+    report: Report,
+) -> None:
+    """Put a ResNet among the weights."""
+    weights |= resnet.weights
+    names |= resnet.names
+    for ours, (theirs,) in resnet.names.items():
+        report.note(theirs, "taken", f"as {ours}")
 
 
 def separate_registers(

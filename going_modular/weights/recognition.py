@@ -46,7 +46,9 @@ REFUSED = {
     r".*\.(lora_[AB]|base_layer)\..*": "adapters (LoRA): merge them into the weights",
     r".*\.(SCB|absmax|quant_state|qweight|qzeros)\b.*": "quantised weights",
     r".*[._](weight|input)_scales?(_inv)?": "quantised weights, of 8 bits",
-    r"(conv_root|gn_root|block\d+/unit\d+)/.*": "a ResNet before its patches (hybrid)",
+    r"(conv_root|gn_root|block\d+/unit\d+)/.*": "parts of a ResNet before its patches",
+    r"patch_embed\.backbone\..*|.*patch_embeddings\.backbone\..*":
+        "a network before its patches that is no ResNet of the paper",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from going_modular.errors import InputError
-from going_modular.variants.building import has_conv_stem
+from going_modular.variants.building import describe_stem
 from going_modular.variants.registers import REGISTERS, registers_for_timm
 from going_modular.vit import ViT
 from going_modular.weights.conversion import to_theirs
@@ -26,15 +26,17 @@ def export_state_dict(model: ViT, library: str) -> dict[str, Tensor]:
 
     Raises:
         ValueError: The library is unknown, or has no place for the head's tanh layer
-            for registers or for a convolutional stem.
+            for registers, or for a stem.
     """
     known = [name for name, form in FORMATS.items() if not form.flax]
     if library not in known:
         raise ValueError(f"library must be {', '.join(known)}, not {library!r}")
     form, config = FORMATS[library], model.config
     weights = dict(model.state_dict())
-    if has_conv_stem(weights):
-        raise ValueError(f"{library} has no place for a convolutional stem")
+    if (stem := describe_stem(weights)) != "no stem":
+        raise ValueError(
+            f"{stem} before the patches is written in this project's own form alone"
+        )
     registers = weights.pop(REGISTERS, None)
     if registers is not None:
         if library != "timm":
