@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-slow test-portable train pretrained export notebooks figures lint bench experiments lock clean
+.PHONY: help lab test test-slow test-portable train pretrained export notebooks figures lint bench experiments ledger lock clean
 
 help:  ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,8 +36,8 @@ test-portable: $(READY)  ## Run notebooks and numeric tests as other processors 
 train: $(READY)  ## Train a small ViT on the built-in images
 	$(RUN) train.py
 
-pretrained: $(READY)  ## Train the built-in weights again
-	OMP_NUM_THREADS=1 $(RUN) -m tools.make_pretrained
+pretrained: $(READY)  ## Train the built-in weights again: two hours
+	$(RUN) -m tools.make_pretrained
 
 export: $(READY)  ## Write going_modular/ from the notebooks' marked cells
 	$(RUN) tools/export_notebooks.py
@@ -59,6 +59,9 @@ bench: $(READY)  ## Run every benchmark: an hour; with PHOTOS=folder that of pho
 	$(RUN) -m benchmarks.capturing
 	$(RUN) -m benchmarks.trust --output images/trust.png
 	$(RUN) -m benchmarks.explorer
+
+ledger: $(READY)  ## Write docs/ledger.md anew, from the tests and the tables
+	$(RUN) -m tools.make_ledger
 
 experiments: $(READY)  ## Run the paper's studies at small scale: hours; a stopped one goes on
 	$(RUN) -m experiments

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 from scipy.stats import t
 
-__all__ = ["compare", "half_width", "summarise"]
+__all__ = ["compare", "half_width", "next_run", "summarise"]
 
 SURE = 0.95  # how often such an interval holds the true mean
 
@@ -16,6 +16,14 @@ def half_width(values: pd.Series) -> float:
     if count < 2:
         return math.nan
     return t.ppf((1 + SURE) / 2, count - 1) * values.std(ddof=1) / math.sqrt(count)
+
+
+def next_run(values: pd.Series, sure: float = SURE) -> tuple[float, float]:
+    """Between which values one more run of the same kind falls, so often."""
+    count = len(values)
+    reach = t.ppf((1 + sure) / 2, count - 1) * math.sqrt(1 + 1 / count)
+    half = reach * values.std(ddof=1)
+    return values.mean() - half, values.mean() + half
 
 
 def summarise(rows: pd.DataFrame, figure: str = "accuracy") -> pd.DataFrame:

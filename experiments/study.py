@@ -39,6 +39,7 @@ __all__ = [
     "RESULTS",
     "Study",
     "Tried",
+    "arguments_of",
     "chosen",
     "read_rows",
     "results",
@@ -147,6 +148,21 @@ def chosen(study: Study, name: str, rows: pd.DataFrame) -> dict | None:
     if not all(as_text(way) in accuracies for way in ways):
         return None
     return max(ways, key=lambda way: accuracies[as_text(way)])
+
+
+def arguments_of(study: Study, name: str) -> dict:
+    """The arguments with which the results of a setting were made.
+
+    Raises:
+        InputError: Its choices have not all been tried.
+    """
+    arguments = chosen(study, name, read_rows(study))
+    if arguments is None:
+        raise InputError(
+            f"{study.table} has not all choices of {name!r}: run "
+            f"python -m experiments.{study.name}"
+        )
+    return arguments
 
 
 def runs_ahead(study: Study, names: list[str]) -> Iterator[Run]:

@@ -79,6 +79,7 @@ def rollout_by_loop(A: np.ndarray, fusion: str, discard: float) -> np.ndarray:
     return np.array(found)
 
 
+@pytest.mark.ledger("Figure 6", "a loop, within 1e-6")
 @CONFIGS
 @pytest.mark.parametrize("fusion", ["mean", "max", "min"])
 @pytest.mark.parametrize("discard", [0.0, 0.3, 0.9])
@@ -91,6 +92,7 @@ def test_rollout_agrees_with_a_loop(config, fusion, discard):
         np.testing.assert_allclose(found[:, image], expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.ledger("Figure 14", "rollout of three tokens is what one gets on paper")
 def test_rollout_of_three_tokens_agrees_with_a_calculation_on_paper():
     first = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
     second = torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
@@ -259,6 +261,7 @@ def distance_by_loop(A: np.ndarray, config, renormalise: bool) -> float:
     return sum(totals) / len(totals)
 
 
+@pytest.mark.ledger("Figure 7, right", "a loop, within a millionth")
 @CONFIGS
 @pytest.mark.parametrize("renormalise", [True, False])
 def test_distance_agrees_with_a_loop(config, renormalise):
@@ -279,6 +282,9 @@ def test_distance_agrees_with_a_loop(config, renormalise):
         assert exact[place].item() == pytest.approx(expected, abs=1e-11)
 
 
+@pytest.mark.ledger(
+    "Figure 11", "uniform attention looks as far as two random patches lie apart"
+)
 @CONFIGS
 def test_distance_of_uniform_attention_is_that_of_two_random_patches(config):
     T, (rows, columns) = config.num_tokens, config.grid_shape

@@ -41,6 +41,9 @@ CPU = torch.device("cpu")
 TOY = toy_config(depth=3)
 
 
+@pytest.mark.ledger(
+    "Figure 12", "multiplications by formula are those that torch counts"
+)
 @pytest.mark.parametrize(
     "config",
     [

@@ -34,6 +34,7 @@ def built(config: ViTConfig) -> int:
         return sum(p.numel() for p in ViT(config).parameters())
 
 
+@pytest.mark.ledger("Table 1", "the official numbers, to the last parameter")
 @pytest.mark.parametrize("name, official", OFFICIAL_COUNTS.items())
 def test_variant_has_the_official_number_of_parameters(name, official):
     config = ViTConfig.from_variant(name)
@@ -91,6 +92,7 @@ def test_heads_divide_the_width_and_add_no_parameters():
     assert formula(toy_config(num_heads=1)) == formula(toy_config(num_heads=11))
 
 
+@pytest.mark.ledger("Table 1", "layers, D, MLP size and heads of the table")
 def test_variants_are_table_1():
     table_1 = {
         "B": (12, 768, 3072, 12),

@@ -231,6 +231,9 @@ def shuffled_patches(x: torch.Tensor, P: int) -> torch.Tensor:
     return unpatchify(patches[:, order], P, (side, side))
 
 
+@pytest.mark.ledger(
+    "Table 8 and figure 10", "without positions shuffled patches change nothing"
+)
 @pytest.mark.parametrize("given", ["stem", "every layer", "shared"])
 @pytest.mark.parametrize("kind", ["none", *KINDS, "relative"])
 def test_only_without_positions_a_shuffled_image_is_the_same(kind, given):
@@ -246,6 +249,9 @@ def test_only_without_positions_a_shuffled_image_is_the_same(kind, given):
     assert torch.allclose(before, after, atol=1e-4) == (kind == "none")
 
 
+@pytest.mark.ledger(
+    "Table 8 and figure 10", "each kind has the parameters that the paper gives it"
+)
 @pytest.mark.parametrize(
     ("kind", "given", "more"),
     [
@@ -378,6 +384,7 @@ def test_post_norm_normalises_each_sum():
     assert torch.allclose(z.std(dim=-1, correction=0), torch.ones(2, 17), atol=1e-2)
 
 
+@pytest.mark.ledger("Figure 13", "a patch reaches its row, then its column, then all")
 def test_axial_attention_looks_along_rows_and_columns_alone():
     torch.manual_seed(0)
     block = AxialBlock(CONFIG).eval()
@@ -398,6 +405,7 @@ def test_axial_attention_looks_along_rows_and_columns_alone():
         assert reached() == column
 
 
+@pytest.mark.ledger("Figure 13", "an axial block has the parameters of two")
 def test_an_axial_block_has_the_parameters_of_two():
     def count(model) -> int:
         return sum(p.numel() for p in model.parameters())
@@ -408,6 +416,7 @@ def test_an_axial_block_has_the_parameters_of_two():
     assert AxialViT(CONFIG)(images_of(CONFIG)).shape == (3, 10)
 
 
+@pytest.mark.ledger("Section 4.6", "half of the patches are corrupted, 80/10/10")
 def test_half_of_the_patches_are_corrupted_in_three_ways():
     stream = torch.Generator().manual_seed(0)
     corrupted, masked, source = corruption(2000, 49, stream)

@@ -40,6 +40,7 @@ def test_one_part_is_lit_and_the_others_are_not(part):
     assert any(named[part] in text for text in lit)
 
 
+@pytest.mark.ledger("Figure 1", "the shapes shown are those of a forward pass")
 def test_shapes_are_those_of_the_model():
     config = toy_config()
     x = torch.randn(2, 3, 40, 40)

@@ -170,6 +170,9 @@ def test_the_rate_that_does_best_on_what_is_held_out_is_chosen(
     assert replace(start.plan, training=plan.training) == plan
 
 
+@pytest.mark.ledger(
+    "Table 4", "the paper's recipe begins with a head of zeros and its own rate"
+)
 def test_the_paper_s_recipe_begins_with_zeros_and_its_own_rate(model):
     plan = make_plan("full", "paper")
     sets = {"train": pictures(30, 0), "test": pictures(30, 1)}

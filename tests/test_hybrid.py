@@ -43,6 +43,7 @@ def count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.ledger("Hybrid", "both numbers of parameters")
 @pytest.mark.parametrize(
     ("variant", "units", "parameters"),
     [("B/16", R50_S16, 98_659_112), ("L/32", R50_S32, 328_994_856)],
@@ -194,6 +195,7 @@ def test_the_two_kinds_of_numerics_differ_a_little():
 # Weights from elsewhere.
 
 
+@pytest.mark.ledger("Hybrid", "timm's weights give timm's logits, within 1e-5")
 @UNITS
 def test_weights_of_timm_are_read(units, tmp_path):
     theirs = timms_hybrid(small_hybrid(units, "timm"))
@@ -289,6 +291,9 @@ def official_resnet_forward(arrays: dict, images: Tensor, units: tuple) -> Tenso
     return torch.from_numpy(x.transpose(0, 3, 1, 2))  # (B, W, rows, columns)
 
 
+@pytest.mark.ledger(
+    "Hybrid", "official weights give the transcription's logits, within 1e-5"
+)
 @UNITS
 @pytest.mark.parametrize("vector", [(), (1, 1, 1)])
 def test_official_weights_are_read(units, vector, tmp_path):

@@ -32,6 +32,7 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 # Principal components.
 
 
+@pytest.mark.ledger("Figure 7, left", "scikit-learn's components")
 @pytest.mark.parametrize(("n", "d"), [(60, 12), (12, 30), (30, 30)])
 def test_components_agree_with_sklearn_up_to_sign(n, d):
     x = numbers(n, d)
@@ -88,6 +89,7 @@ def test_one_direction_explains_points_on_a_line():
 # Filters.
 
 
+@pytest.mark.ledger("Figure 7, left", "the pictures that filters were made of come out")
 def test_filter_components_are_the_pictures_that_filters_are_made_of():
     """Filters: a red gradient down, a blue one across, in known shares, and a mean."""
     config = ViTConfig(
@@ -137,6 +139,7 @@ def test_filters_of_grey_images_have_one_channel():
 # Positions.
 
 
+@pytest.mark.ledger("Figure 7, centre", "scipy's cosines, within 1e-6")
 @pytest.mark.parametrize("config", [toy_config(depth=1), WIDE], ids=["square", "wide"])
 def test_position_similarity_agrees_with_scipy(config):
     model = noisy_vit(config)

@@ -38,6 +38,7 @@ def test_explicit_attention_agrees_with_the_fused_function(heads):
     check_close(attention_with_weights(*heads)[0], expected, 1e-5)
 
 
+@pytest.mark.ledger("Equations 5-8", "a loop over queries and keys, within 1e-5")
 def test_attention_agrees_with_a_loop_over_queries_and_keys(heads):
     output, attention = attention_with_weights(*heads)
     q, k, v = (part[1, 2] for part in heads)
@@ -56,6 +57,9 @@ def test_attention_weights_are_shares(heads):
     check_close(attention.sum(dim=-1), torch.ones(2, 4, 26), 1e-5)
 
 
+@pytest.mark.ledger(
+    "Equations 5-8", "output and weights of `torch.nn.MultiheadAttention`, within 1e-5"
+)
 def test_msa_agrees_with_torch_multihead_attention(block):
     oracle = nn.MultiheadAttention(44, 4, batch_first=True).eval()
     with torch.no_grad():
@@ -86,6 +90,7 @@ def test_fast_and_explicit_paths_give_the_same_gradients(block):
         check_close(gradient / gradient.norm(), parameter.grad / gradient.norm(), 1e-5)
 
 
+@pytest.mark.ledger("Equation 2", "the formula, within 1e-5")
 def test_block_is_pre_norm_with_the_residual_outside(block):
     z = toy_tokens()
     deviation = z - z.mean(dim=-1, keepdim=True)

@@ -56,6 +56,9 @@ def test_mlp_agrees_with_torchvision():
         check_close(mlp(toy_tokens()), oracle(toy_tokens()), tolerance=1e-5)
 
 
+@pytest.mark.ledger(
+    "Equation 3", "torch's encoder layer without attention, within 1e-5"
+)
 @pytest.mark.parametrize("gelu", ["erf", "tanh"])
 def test_block_agrees_with_pytorchs_encoder_layer_without_attention(gelu):
     config = toy_config(gelu=gelu)
@@ -77,6 +80,7 @@ def test_block_agrees_with_pytorchs_encoder_layer_without_attention(gelu):
     check_close(block(toy_tokens()), layer(toy_tokens()), tolerance=1e-5)
 
 
+@pytest.mark.ledger("Equation 3", "the formula in double precision, within 1e-10")
 def test_block_agrees_with_the_formula_in_double_precision():
     block, z_prime = make_block().double(), toy_tokens().double()
     W_1, b_1, W_2, b_2 = block.mlp.parameters()

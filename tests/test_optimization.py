@@ -73,6 +73,7 @@ def adamw_by_hand(w, gradients, decay):
     return w
 
 
+@pytest.mark.ledger("Table 3", "AdamW's step is the formula, within 1e-6")
 def test_step_equals_the_formula_and_decays_matrices_only():
     layer = nn.Linear(3, 2)
     start = {name: p.detach().clone() for name, p in layer.named_parameters()}
@@ -97,6 +98,7 @@ def test_without_gradient_a_matrix_shrinks_by_rate_times_decay():
     check_close(layer.bias, bias, tolerance=0)
 
 
+@pytest.mark.ledger("Table 3", "the rate follows warm-up and decay")
 @pytest.mark.parametrize(
     ("step", "expected"),
     [(0, 1 / 40), (19, 20 / 40), (39, 1), (40, 1), (120, 0.5), (200, 0), (999, 0)],

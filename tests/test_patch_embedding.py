@@ -88,6 +88,7 @@ def test_z0_is_the_class_token_then_the_patches_plus_positions():
         torch.testing.assert_close(z0[:, n + 1], token, atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.ledger("Equation 1", "E is a convolution of stride P, within 1e-4")
 def test_projection_is_a_convolution_with_stride_p():
     embedding = embedding_with_random_parameters()
     kernel = embedding.projection.weight.unflatten(1, (8, 8, 3)).permute(0, 3, 1, 2)
@@ -98,6 +99,7 @@ def test_projection_is_a_convolution_with_stride_p():
     )
 
 
+@pytest.mark.ledger("Equation 1", "z_0 is torchvision's, within 1e-4")
 def test_z0_agrees_with_torchvision():
     ours = embedding_with_random_parameters()
     theirs = VisionTransformer(40, 8, 1, 4, 44, 176).eval()

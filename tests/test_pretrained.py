@@ -91,6 +91,7 @@ def test_torchvision_with_pre_logits_gives_the_same_logits(c):
     assert model.config == replace(c, **IMAGENET)
 
 
+@pytest.mark.ledger("Equation 4", "timm's logits, within 1e-5")
 @SIZES
 def test_timm_gives_the_same_logits(c):
     peer = timm_vit(c)
@@ -114,6 +115,7 @@ def test_deit_file_gives_the_same_logits(c, tmp_path):
     assert_same(model(images_for(c)), peer(images_for(c)))
 
 
+@pytest.mark.ledger("Equation 4", "transformers' logits, within 1e-5")
 @SIZES
 @pytest.mark.parametrize("gelu", ["gelu", "gelu_new"])
 def test_transformers_folder_gives_the_same_logits(c, gelu, tmp_path):
@@ -262,6 +264,7 @@ def test_registers_go_into_no_model_without_them():
         load_pretrained(ViTWithRegisters(WIDE, 3), plain)
 
 
+@pytest.mark.ledger("Equation 4", "a transcription of the official code, within 1e-5")
 @SIZES
 @pytest.mark.parametrize("representation_size", [None, 52])
 def test_official_file_gives_the_same_logits(c, representation_size, tmp_path):
@@ -417,6 +420,7 @@ def noise_of(tokens: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((1, tokens, 11))
 
 
+@pytest.mark.ledger("Section 3.2", "the official resizing, within 1e-5")
 @pytest.mark.parametrize(("old", "new"), GRIDS)
 def test_official_resize_equals_scipys_zoom(old, new):
     ndimage = pytest.importorskip("scipy.ndimage")
@@ -429,6 +433,7 @@ def test_official_resize_equals_scipys_zoom(old, new):
     assert torch.equal(found[:, :1], positions[:, :1])
 
 
+@pytest.mark.ledger("Section 3.2", "timm's resizing, within 1e-5")
 @pytest.mark.parametrize(("old", "new"), GRIDS)
 def test_timms_resize_equals_timms(old, new):
     positions = positions_of(old)

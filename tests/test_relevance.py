@@ -120,6 +120,7 @@ def relevance_in_numpy(attention: np.ndarray, gradients: np.ndarray) -> np.ndarr
     return np.array(found)
 
 
+@pytest.mark.ledger("Figure 14", "relevance is that of a transcription, within 1e-9")
 @pytest.mark.parametrize("image_size", [40, (24, 40)])
 @pytest.mark.parametrize("classes", [None, [0, 6]])
 def test_relevance_agrees_with_a_transcription(image_size, classes):

@@ -68,6 +68,7 @@ def test_tokens_keep_their_shape_and_type():
     assert z_L.dtype == torch.float32
 
 
+@pytest.mark.ledger("Equation 2", "torch's pre-norm encoder layer, within 1e-5")
 def test_block_agrees_with_torch_transformer_encoder_layer(block, z):
     check_close(block(z), torch_layer(block)(z), tolerance=1e-11)
 

@@ -84,6 +84,7 @@ def test_forward_gives_logits_and_forward_features_gives_y():
     assert (y.shape, y.dtype) == ((2, 44), torch.float32)
 
 
+@pytest.mark.ledger("Equation 4", "torchvision's logits, within 1e-5")
 @torch.no_grad()
 def test_logits_agree_with_torchvision():
     model = noisy_vit(toy_config())
@@ -101,6 +102,7 @@ def test_tanh_gelu_agrees_with_torchvision_given_that_gelu():
     assert (tanh(toy_images()) - exact(toy_images())).abs().max() > 1e-5
 
 
+@pytest.mark.ledger("Equation 4", "y is LayerNorm of the class token alone")
 @torch.no_grad()
 def test_y_is_layer_norm_of_the_class_token_alone():
     model = noisy_vit(toy_config())
@@ -127,6 +129,7 @@ def test_intermediates_have_their_names_order_and_shapes():
     assert list(seen) == list(expected)
 
 
+@pytest.mark.ledger("Figure 1", "each named intermediate follows from the one before")
 @torch.no_grad()
 def test_intermediates_follow_from_one_another():
     model = noisy_vit(toy_config(depth=2))
@@ -198,6 +201,7 @@ def test_first_loss_is_log_of_the_number_of_classes(K, representation_size):
     assert loss.item() == pytest.approx(math.log(K), abs=1e-6)
 
 
+@pytest.mark.ledger("Section 3.2", "a new head is one linear layer of zeros")
 def test_fine_tuning_head_is_one_linear_layer_of_zeros():
     head = make_head(toy_config())
     assert isinstance(head, nn.Linear)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 __all__ = ["Exercise", "WrongAnswer", "check", "hint", "load_exercise", "progress"]
 
-NOTEBOOKS = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10", "11", "12")
+NOTEBOOKS = tuple(f"{number:02}" for number in range(13))
 SOLVED = Path(".solved_exercises.json")  # beside the notebooks
 Law = tuple[str, Callable[..., bool]]
 
