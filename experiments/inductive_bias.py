@@ -72,8 +72,8 @@ def run(
 
 
 def lengths(count: int) -> Tried:
-    """Images that a run sees in all: from one epoch of many to 180 of few."""
-    return Tried(30_000, 90_000) if count < 50_000 else Tried(55_000, 165_000)
+    """Images that a run sees in all: from two epochs of many to 180 of few."""
+    return Tried(30_000, 90_000) if count < 50_000 else Tried(110_000, 275_000)
 
 
 STUDY = Study(

@@ -28,6 +28,7 @@ WITHOUT = {
 }
 EPOCHS = 4
 RATES = {"before": 8e-3, "after": 1e-3}
+GENTLE = 3e-4  # a rate at which no accident is to be expected
 
 
 class PostNormBlock(TransformerEncoderBlock):
@@ -52,11 +53,14 @@ class PostNormViT(ViT):
             block.__class__ = PostNormBlock  # with the same weights
 
 
-def run(seed: int, judge: str, norm: str, **recipe) -> dict[str, float]:
+def run(
+    seed: int, judge: str, norm: str, learning_rate: float | None = None, **recipe
+) -> dict[str, float]:
     """Train a deep model, with LayerNorm before or after."""
     config = replace(SMALL, depth=DEPTH)
     kind = PostNormViT if norm == "after" else ViT
-    recipe = Recipe(**recipe, epochs=EPOCHS, learning_rate=RATES[norm])
+    rate = learning_rate or RATES[norm]
+    recipe = Recipe(**recipe, epochs=EPOCHS, learning_rate=rate)
     return train_and_judge(lambda: kind(config), recipe, seed, judge)[1]
 
 
@@ -69,6 +73,12 @@ STUDY = Study(
         f"LayerNorm {norm}, {name}": dict(norm=norm, **part)
         for norm in RATES
         for name, part in WITHOUT.items()
+    }
+    | {
+        f"LayerNorm after, rate {GENTLE:g}, {name}": dict(
+            norm="after", learning_rate=GENTLE, **WITHOUT[name]
+        )
+        for name in ("with both", "neither")
     },
 )
 
