@@ -29,7 +29,7 @@ FIVE = replace(CONFIG, num_classes=5)
 BEFORE = (1, 3, 5, 7, 9)  # trousers, dresses and shoes
 AFTER = (0, 2, 4, 6, 8)  # T-shirts, pullovers, coats, shirts and bags: alike, and hard
 CACHE = Path(__file__).parent / "cache"
-PRETRAINING = Recipe(epochs=20, learning_rate=1e-3)
+PRETRAINING = Recipe(epochs=20)
 SEEN = 6_000  # images of fine-tuning, whatever their number
 
 
@@ -47,18 +47,18 @@ def five_kinds(classes: tuple[int, ...]) -> dict[str, ImageSet]:
     return {name: only(data, classes) for name, data in built_in_images().items()}
 
 
-def pretrained(start: str, seed: int) -> dict[str, Tensor]:
+def pretrained(start: str, seed: int, rate: float) -> dict[str, Tensor]:
     """A pre-trained model's weights but those of its head; the cache may have them."""
-    recipe = PRETRAINING
+    recipe = replace(PRETRAINING, learning_rate=rate)
     how = f"{recipe.epochs}x{recipe.batch_size}-{recipe.learning_rate:g}"
     file = CACHE / f"{start}-{how}-{seed}.safetensors"
     if not file.exists():
         sets = five_kinds(BEFORE)
         if start == "masked":
-            model = train_masked(FIVE, sets["train"], PRETRAINING, seed).vit
+            model = train_masked(FIVE, sets["train"], recipe, seed).vit
         else:
             build = partial(ViT, FIVE)
-            model, _ = train_and_judge(build, PRETRAINING, seed, "val", sets)
+            model, _ = train_and_judge(build, recipe, seed, "val", sets)
         weights = model.state_dict()
         own = {k: v for k, v in weights.items() if not k.startswith("head")}
         CACHE.mkdir(exist_ok=True)
@@ -68,11 +68,21 @@ def pretrained(start: str, seed: int) -> dict[str, Tensor]:
     return load_file(file)
 
 
-def run(seed: int, judge: str, start: str, shots: int, **recipe) -> dict[str, float]:
-    """Fine-tune to few labelled images of the other kinds."""
+def run(
+    seed: int, judge: str, start: str, shots: int, before: float = 0.0, **recipe
+) -> dict[str, float]:
+    """Fine-tune to few labelled images of the other kinds.
+
+    Args:
+        seed, judge: As for `train_and_judge`.
+        start: "scratch", "masked" or "supervised".
+        shots: Labelled images of each kind.
+        before: The learning rate of pre-training.
+        recipe: Of fine-tuning.
+    """
     sets = five_kinds(AFTER)
     few = sets["train"].subset(choose_shots(sets["train"].labels, shots, seed))
-    weights = pretrained(start, seed) if start != "scratch" else {}
+    weights = pretrained(start, seed, before) if start != "scratch" else {}
 
     def build() -> nn.Module:
         model = ViT(FIVE)
@@ -84,6 +94,8 @@ def run(seed: int, judge: str, start: str, shots: int, **recipe) -> dict[str, fl
     return train_and_judge(build, recipe, seed, judge, images)[1]
 
 
+RATES_BEFORE = dict(before=Tried(1e-3, 3e-3))
+STARTS = {"scratch": {}, "masked": RATES_BEFORE, "supervised": RATES_BEFORE}
 STUDY = Study(
     name="few_labels",
     question="Is what a model learned without labels of use when there are few?",
@@ -91,10 +103,10 @@ STUDY = Study(
     run=run,
     settings={
         f"{start}, {shots} of each": dict(
-            start=start, shots=shots, learning_rate=Tried(3e-4, 1e-3, 3e-3)
+            start=start, shots=shots, learning_rate=Tried(3e-4, 1e-3, 3e-3), **before
         )
         for shots in (5, 50)
-        for start in ("scratch", "masked", "supervised")
+        for start, before in STARTS.items()
     },
 )
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,7 +14,7 @@ from experiments.axial import AxialBlock, AxialViT
 from experiments.clothes import SMALL, Recipe, train_and_judge
 from experiments.contenders import CONTENDERS, ResidualBlock, multiplications
 from experiments.few_labels import AFTER, BEFORE, only
-from experiments.intervals import compare, half_width, summarise
+from experiments.intervals import compare, half_width, next_run, summarise
 from experiments.masked import (
     MaskedViT,
     corruption,
@@ -23,6 +24,7 @@ from experiments.masked import (
     predict_masked,
     train_masked,
 )
+from experiments.masked_patches import commonest_level, commonest_levels
 from experiments.position_similarity import position_figures
 from experiments.positions import CONFIG, KINDS, PositionedViT, RelativeAttention
 from experiments.readout import AveragingViT
@@ -32,6 +34,7 @@ from experiments.stability import PostNormBlock, PostNormViT
 from experiments.study import (
     Study,
     Tried,
+    arguments_of,
     chosen,
     read_rows,
     results,
@@ -39,6 +42,7 @@ from experiments.study import (
     study_main,
 )
 from going_modular.data_setup import ImageSet
+from going_modular.errors import InputError
 from going_modular.vit import ViT
 
 RATES = Tried(0.1, 0.2, 0.3)
@@ -68,6 +72,7 @@ def test_validation_images_choose_and_test_images_see_only_what_was_chosen(toy_s
     rows = run_all(toy_study, processes=2)
     assert len(rows) == 3 + 3 + 3
     assert chosen(toy_study, "plain", rows)["rate"] == 0.2
+    assert arguments_of(toy_study, "plain") == {"rate": 0.2}
     final = results(toy_study)
     assert sorted(final["seed"]) == [0, 0, 1, 1, 2, 2]
     assert all('"rate": 0.2' in text for text in final["arguments"])
@@ -76,6 +81,12 @@ def test_validation_images_choose_and_test_images_see_only_what_was_chosen(toy_s
     text = toy_study.table.read_text(encoding="utf-8")
     assert text.startswith("# Which guess is best? (nowhere)\n")
     assert "# python -m experiments.guessing\n" in text and "threads 1" in text
+
+
+def test_arguments_that_are_not_chosen_yet_are_not_made_up(toy_study):
+    assert arguments_of(toy_study, "better") == {"rate": 0.2, "bonus": 0.05}
+    with pytest.raises(InputError, match="all choices of 'plain': run python -m exp"):
+        arguments_of(toy_study, "plain")
 
 
 def test_rows_that_are_there_are_not_run_again(toy_study, monkeypatch, capsys):
@@ -131,6 +142,16 @@ def test_an_interval_is_that_of_students_t():
     values = pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])
     assert half_width(values) == pytest.approx(2.776445 * math.sqrt(2.5 / 5), rel=1e-6)
     assert math.isnan(half_width(values[:1]))
+
+
+def test_the_next_run_falls_where_it_should_as_often_as_it_should():
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(4000):
+        *known, new = random.normal(0.8, 0.01, size=6)
+        low, high = next_run(pd.Series(known), sure=0.9)
+        hits += low < new < high
+    assert hits / 4000 == pytest.approx(0.9, abs=0.015)
 
 
 def test_differences_are_taken_seed_by_seed():
@@ -438,6 +459,15 @@ def test_levels_are_means_in_three_bits():
     levels = grey_levels(images, 4)
     assert levels.shape == (1, 49)
     assert levels[0, :4].tolist() == [7, 1, 0, 0]
+
+
+def test_the_commonest_level_of_a_place_may_be_another_than_that_of_all():
+    images = torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
+    images[:2, :, :4, :4] = 255  # the first patch of two of three
+    data = ImageSet(images, torch.zeros(3, dtype=torch.long), ("nothing",))
+    assert commonest_level(data) == 0
+    levels = commonest_levels(data)
+    assert levels.shape == (49,) and levels[0] == 7 and not levels[1:].any()
 
 
 def test_neighbours_that_can_be_seen_make_a_guess():

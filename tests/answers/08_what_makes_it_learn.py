@@ -8,7 +8,7 @@ half = 0.88
 half = 2.776 * math.sqrt((1 + 1) / 4 / 5)
 
 # %% 1 right: by the function
-half = half_width(pd.Series([84, 86, 85, 83, 87]) - pd.Series([82, 82, 82, 80, 84]))
+half = half_width(pd.Series([84, 90, 81, 83, 87]) - pd.Series([82, 86, 78, 80, 84]))
 
 # %% 1 wrong: the mean
 half = 3.0
@@ -34,26 +34,30 @@ half = 0.707
 # %% 1 wrong: a word
 half = "0.9 or so"
 
-# %% 2 right: by sorting
-lowest = losses["training loss, last epoch"].idxmin()
+# %% 2 right: by subtracting
+gap = losses["test loss"] - losses["training loss, last epoch"]
+largest = gap.idxmax()
 
 # %% 2 right: a name
-lowest = "embeddings from N(0, 1)"
+largest = "no weight decay"
 
 # %% 2 right: a loop
-lowest = min(losses.index, key=lambda name: losses.loc[name].iloc[0])
+largest = max(losses.index, key=lambda name: losses.loc[name].diff().iloc[-1])
 
-# %% 2 wrong: the highest
-lowest = losses["training loss, last epoch"].idxmax()
+# %% 2 wrong: the smallest
+largest = (losses["test loss"] - losses["training loss, last epoch"]).idxmin()
+
+# %% 2 wrong: the lowest training loss
+largest = losses["training loss, last epoch"].idxmin()
+
+# %% 2 wrong: the highest test loss
+largest = losses["test loss"].idxmax()
 
 # %% 2 wrong: the whole recipe
-lowest = recipe.WHOLE
-
-# %% 2 wrong: weight decay
-lowest = "weight decay 1"
+largest = recipe.WHOLE
 
 # %% 2 wrong: a number
-lowest = losses["training loss, last epoch"].min()
+largest = (losses["test loss"] - losses["training loss, last epoch"]).max()
 
 
 # %% 3 right: with numpy

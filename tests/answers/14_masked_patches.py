@@ -61,49 +61,53 @@ as_it_is = (25 + 4.8) / 49
 
 
 # %% 3 right: picked
-def loss_of_corrupted(logits, levels, corrupted):
-    return F.cross_entropy(logits[corrupted], levels[corrupted])
+def accuracy_of_corrupted(logits, levels, corrupted):
+    right = logits.argmax(dim=-1) == levels
+    return right[corrupted].float().mean()
 
 
 # %% 3 right: weighed
-def loss_of_corrupted(logits, levels, corrupted):
-    each = F.cross_entropy(logits.flatten(0, 1), levels.flatten(), reduction="none")
-    weights = corrupted.flatten().float()
-    return (each * weights).sum() / weights.sum()
+def accuracy_of_corrupted(logits, levels, corrupted):
+    right = (logits.argmax(dim=2) == levels) & corrupted
+    return right.sum() / corrupted.sum()
 
 
-# %% 3 right: by hand
-def loss_of_corrupted(logits, levels, corrupted):
-    logs = logits.log_softmax(dim=-1).gather(-1, levels[..., None])[..., 0]
-    return -logs[corrupted].mean()
+# %% 3 right: picked first
+def accuracy_of_corrupted(logits, levels, corrupted):
+    return (logits[corrupted].argmax(dim=1) == levels[corrupted]).double().mean().item()
+
+
+# %% 3 wrong: the axis alone
+def accuracy_of_corrupted(logits, levels, corrupted):
+    right = logits.argmax(dim=-1) == levels
+    return (right & corrupted).float().mean()
 
 
 # %% 3 wrong: as it was
-def loss_of_corrupted(logits, levels, corrupted):
-    each = F.cross_entropy(logits.flatten(0, 1), levels.flatten(), reduction="none")
-    return each.mean()
+def accuracy_of_corrupted(logits, levels, corrupted):
+    right = logits.argmax(dim=1) == levels
+    return (right & corrupted).float().mean()
 
 
-# %% 3 wrong: divided by all
-def loss_of_corrupted(logits, levels, corrupted):
-    each = F.cross_entropy(logits.flatten(0, 1), levels.flatten(), reduction="none")
-    return (each * corrupted.flatten()).mean()
+# %% 3 wrong: of all
+def accuracy_of_corrupted(logits, levels, corrupted):
+    return (logits.argmax(dim=-1) == levels).float().mean()
 
 
-# %% 3 wrong: a sum
-def loss_of_corrupted(logits, levels, corrupted):
-    return F.cross_entropy(logits[corrupted], levels[corrupted], reduction="sum")
+# %% 3 wrong: a number
+def accuracy_of_corrupted(logits, levels, corrupted):
+    return ((logits.argmax(dim=-1) == levels) & corrupted).sum()
 
 
 # %% 3 wrong: the others
-def loss_of_corrupted(logits, levels, corrupted):
-    return F.cross_entropy(logits[~corrupted], levels[~corrupted])
+def accuracy_of_corrupted(logits, levels, corrupted):
+    return (logits.argmax(dim=-1) == levels)[~corrupted].float().mean()
 
 
 # %% 3 wrong: image by image
-def loss_of_corrupted(logits, levels, corrupted):
-    images = zip(logits, levels, corrupted, strict=True)
-    return torch.stack([F.cross_entropy(a[c], b[c]) for a, b, c in images]).mean()
+def accuracy_of_corrupted(logits, levels, corrupted):
+    right = (logits.argmax(dim=-1) == levels) & corrupted
+    return (right.sum(dim=1) / corrupted.sum(dim=1)).mean()
 
 
 # %% 4 right: with padding

@@ -1,4 +1,4 @@
-"""What makes it learn: an interval, a look at losses, a test mended, how many seeds."""
+"""What makes it learn: an interval, a gap, a test mended, how many seeds."""
 
 import math
 
@@ -111,7 +111,7 @@ EXERCISES = {
         ),
     ),
     "2": Exercise(
-        answer="embeddings from N(0, 1)",
+        answer="no weight decay",
         laws=(
             (
                 "the name of a setting is asked for, as `losses` spells it",
@@ -119,16 +119,21 @@ EXERCISES = {
             ),
         ),
         mistakes={
-            "its training loss is higher than that of the whole recipe: sort the "
-            "losses": "weight decay 1",
-            "that is the highest": "coupled decay 0.1",
-            "there is a setting whose training loss is lower than the whole recipe's": (
+            "that has the lowest training loss, but its test loss is low as well": (
+                "embeddings from N(0, 1)"
+            ),
+            "both of its losses are high: look at the difference": "coupled decay 0.1",
+            "there is a setting with a larger gap than the whole recipe's": (
                 "the whole recipe"
             ),
+            "in training its loss is measured against smoothed targets, so the two "
+            "cannot be compared": "label smoothing 0.1",
         },
         hints=(
-            "losses has a row for each setting; its first column is the training loss.",
-            'losses["training loss, last epoch"].idxmin() gives the name of a row.',
+            "What is meant to keep a model from following its training images?",
+            "losses has a row for each setting; subtract the first column from the "
+            "second.",
+            ".idxmax() gives the name of the row with the largest number.",
         ),
     ),
     "3": Exercise(

@@ -1,4 +1,4 @@
-"""Masked patches: a level, what is shown as it is, a loss mended, gaps filled."""
+"""Masked patches: a level, what is shown as it is, a share mended, gaps filled."""
 
 import torch
 import torch.nn.functional as F
@@ -9,41 +9,44 @@ from going_modular.teaching.exercises import Exercise
 __all__ = ["EXERCISES"]
 
 
-def loss_of_corrupted(logits: Tensor, levels: Tensor, corrupted: Tensor) -> Tensor:
-    return F.cross_entropy(logits[corrupted], levels[corrupted])
+def accuracy_of_corrupted(logits: Tensor, levels: Tensor, corrupted: Tensor) -> Tensor:
+    return (logits.argmax(dim=-1) == levels)[corrupted].float().mean()
 
 
-def over_all(logits: Tensor, levels: Tensor, corrupted: Tensor) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, 1), levels.flatten())
+def of_all(logits: Tensor, levels: Tensor, corrupted: Tensor) -> Tensor:
+    return (logits.argmax(dim=-1) == levels).float().mean()
 
 
 def by_all(logits: Tensor, levels: Tensor, corrupted: Tensor) -> Tensor:
-    return loss_of_corrupted(logits, levels, corrupted) * corrupted.float().mean()
+    return ((logits.argmax(dim=-1) == levels) & corrupted).float().mean()
 
 
-def summed(logits: Tensor, levels: Tensor, corrupted: Tensor) -> Tensor:
-    return loss_of_corrupted(logits, levels, corrupted) * corrupted.sum()
+def counted(logits: Tensor, levels: Tensor, corrupted: Tensor) -> Tensor:
+    return ((logits.argmax(dim=-1) == levels) & corrupted).sum()
 
 
 def of_the_others(logits: Tensor, levels: Tensor, corrupted: Tensor) -> Tensor:
-    return loss_of_corrupted(logits, levels, ~corrupted)
+    return accuracy_of_corrupted(logits, levels, ~corrupted)
 
 
 def by_image(logits: Tensor, levels: Tensor, corrupted: Tensor) -> Tensor:
-    """Each image's mean first: another number where they have not as many."""
+    """Each image's share first: another number where they have not as many."""
     images = zip(logits, levels, corrupted, strict=True)
-    return torch.stack([loss_of_corrupted(*image) for image in images]).mean()
+    return torch.stack([accuracy_of_corrupted(*image) for image in images]).mean()
 
 
-def loss_cases() -> list[tuple]:
+def accuracy_cases() -> list[tuple]:
     cases = []
-    for seed, (B, N) in enumerate(((2, 6), (3, 4), (1, 9))):
+    for seed, (B, N) in enumerate(((2, 12), (3, 9), (4, 10))):
         stream = torch.Generator().manual_seed(seed)
-        logits = 2 * torch.randn(B, N, 8, generator=stream)
+        logits = torch.randn(B, N, 8, generator=stream)
         levels = torch.randint(8, (B, N), generator=stream)
+        told = torch.rand(B, N, generator=stream) < 0.6  # the model is often right
+        guesses = torch.where(told, levels, torch.randint(8, (B, N), generator=stream))
+        logits.scatter_(2, guesses[..., None], 5.0)
         corrupted = torch.zeros(B, N, dtype=torch.bool)
         for row in range(B):  # not as many in each
-            corrupted[row, : 1 + row] = True
+            corrupted[row, : 3 + 2 * row] = True
         cases.append((logits, levels, corrupted))
     return cases
 
@@ -133,19 +136,20 @@ EXERCISES = {
         ),
     ),
     "3": Exercise(
-        answer=loss_of_corrupted,
-        cases=loss_cases,
+        answer=accuracy_of_corrupted,
+        cases=accuracy_cases,
         tolerance=1e-4,
         mistakes={
-            "the mistake is still there: patches in plain view count": over_all,
-            "the mean is over the corrupted patches, so divide by their number": by_all,
-            "a mean is asked for, not a sum": summed,
+            "one mistake is left: those that are not corrupted count as wrong": by_all,
+            "only the corrupted patches are to count": of_all,
+            "a share is asked for, not a number": counted,
             "those are the patches that are not corrupted": of_the_others,
             "every corrupted patch counts the same, whatever its image": by_image,
         },
         hints=(
-            "Which patches does each.mean() average over?",
-            "A tensor of bools picks rows: logits[corrupted] is (how many, 8).",
+            "logits are (B, N, 8): which axis holds the eight levels?",
+            "By how many patches does .mean() divide?",
+            "A tensor of bools picks entries: right[corrupted] holds those.",
         ),
     ),
     "4": Exercise(
