@@ -35,7 +35,7 @@ half = 0.707
 half = "0.9 or so"
 
 # %% 2 right: by subtracting
-gap = losses["test loss"] - losses["training loss, last epoch"]
+gap = losses["loss"] - losses["train_loss"]
 largest = gap.idxmax()
 
 # %% 2 right: a name
@@ -45,19 +45,19 @@ largest = "no weight decay"
 largest = max(losses.index, key=lambda name: losses.loc[name].diff().iloc[-1])
 
 # %% 2 wrong: the smallest
-largest = (losses["test loss"] - losses["training loss, last epoch"]).idxmin()
+largest = (losses["loss"] - losses["train_loss"]).idxmin()
 
 # %% 2 wrong: the lowest training loss
-largest = losses["training loss, last epoch"].idxmin()
+largest = losses["train_loss"].idxmin()
 
 # %% 2 wrong: the highest test loss
-largest = losses["test loss"].idxmax()
+largest = losses["loss"].idxmax()
 
 # %% 2 wrong: the whole recipe
 largest = recipe.WHOLE
 
 # %% 2 wrong: a number
-largest = (losses["test loss"] - losses["training loss, last epoch"]).max()
+largest = (losses["loss"] - losses["train_loss"]).max()
 
 
 # %% 3 right: with numpy
@@ -142,6 +142,12 @@ def seeds_needed(deviation, smallest):
 def seeds_needed(deviation, smallest):
     halves = ((n, t.ppf(0.975, n - 1) * deviation / n**0.5) for n in range(2, 10_000))
     return next(n for n, half in halves if half <= smallest)
+
+
+# %% 4 right: by itself
+def seeds_needed(deviation, smallest, n=2):
+    half = t.ppf(0.975, n - 1) * deviation / n**0.5
+    return n if half <= smallest else seeds_needed(deviation, smallest, n + 1)
 
 
 # %% 4 wrong: by the normal distribution

@@ -5,7 +5,7 @@ level = 4
 level = int((100 + 120 + 140 + 200) / 4 * 8 / 256)
 
 # %% 1 right: by the function
-level = grey_levels(torch.tensor([[[[100, 120], [140, 200]]]]), 2).item()
+level = masked.grey_levels(torch.tensor([[[[100, 120], [140, 200]]]]), 2).item()
 
 # %% 1 right: divided by 32
 level = 140 // 32
@@ -32,7 +32,7 @@ level = "grey"
 as_it_is = (25 + 2.4) / 49
 
 # %% 2 right: measured
-_, is_mask, source = corrupt(10_000, N, random_stream(1))
+_, is_mask, source = masked.corruption(10_000, N, random_stream(1))
 as_it_is = (~is_mask & (source == torch.arange(N))).float().mean()
 
 # %% 2 right: what is not changed

@@ -131,8 +131,7 @@ EXERCISES = {
         },
         hints=(
             "What is meant to keep a model from following its training images?",
-            "losses has a row for each setting; subtract the first column from the "
-            "second.",
+            "losses has a row for each setting; subtract train_loss from loss.",
             ".idxmax() gives the name of the row with the largest number.",
         ),
     ),

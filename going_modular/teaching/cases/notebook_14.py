@@ -105,7 +105,7 @@ EXERCISES = {
             "that is the mean brightness; its level is asked for": 140,
             "levels are counted from 0": 5,
             "a level is a whole number: the rest is cut off": 4.375,
-            "3 bits are 8 levels": 8,
+            "that is how many levels there are": 8,
             "there are 8 levels of 32 values each, so divide by 256 and not by 255": (
                 140 * 8 / 255
             ),
