@@ -361,6 +361,14 @@ BROKEN = {
         lambda w: {k: v for k, v in w.items() if "stages.2.0.conv_3" not in k},
         "lack parts of the ResNet",
     ),
+    "a last layer that is a number alone": (
+        lambda w: w | {STEM + "stages.2.0.conv_3.weight": torch.tensor(1.0)},
+        "lack parts of the ResNet",
+    ),
+    "a unit of an absurd number": (
+        lambda w: w | {STEM + f"stages.{'9' * 5000}.0.conv_1.weight": X},
+        "has no place in the model",
+    ),
     "a unit without its first layer": (
         lambda w: {k: v for k, v in w.items() if "stages.1.0.conv_1" not in k},
         "lack .*stages.1.0.conv_1.weight",

@@ -51,7 +51,7 @@ def resnet_of(weights: Mapping[str, Tensor]) -> tuple[tuple[int, ...], str] | No
     """
     if STEM + "root.weight" not in weights:
         return None
-    unit = re.compile(re.escape(STEM) + r"stages\.(\d+)\.(\d+)\.")
+    unit = re.compile(re.escape(STEM) + r"stages\.(\d{1,4})\.(\d{1,4})\.")
     places = {found.groups() for name in weights if (found := unit.match(name))}
     stages = [stage for stage, _ in places]
     names = sorted(set(stages), key=int)

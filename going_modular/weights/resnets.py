@@ -19,12 +19,12 @@ __all__ = ["ResNet", "take_resnet"]
 OFFICIAL = (
     (r"conv_root/", "root."),
     (r"gn_root/", "root_norm."),
-    (r"block(\d+)/unit(\d+)/conv_proj/", "stages.{}.{}.conv_shortcut."),
-    (r"block(\d+)/unit(\d+)/gn_proj/", "stages.{}.{}.norm_shortcut."),
-    (r"block(\d+)/unit(\d+)/conv([123])/", "stages.{}.{}.conv_{}."),
-    (r"block(\d+)/unit(\d+)/gn([123])/", "stages.{}.{}.norm_{}."),
+    (r"block(\d{1,4})/unit(\d{1,4})/conv_proj/", "stages.{}.{}.conv_shortcut."),
+    (r"block(\d{1,4})/unit(\d{1,4})/gn_proj/", "stages.{}.{}.norm_shortcut."),
+    (r"block(\d{1,4})/unit(\d{1,4})/conv([123])/", "stages.{}.{}.conv_{}."),
+    (r"block(\d{1,4})/unit(\d{1,4})/gn([123])/", "stages.{}.{}.norm_{}."),
 )
-UNIT = r"stages\.(\d+)\.blocks\.(\d+)\."
+UNIT = r"stages\.(\d{1,4})\.blocks\.(\d{1,4})\."
 TIMM = (
     (r"stem\.conv\.", "root."),
     (r"stem\.norm\.", "root_norm."),
@@ -125,12 +125,12 @@ def take_named(
         units, _ = resnet_of(weights)
     except ValueError as error:
         raise InputError(f"the weights have {error}") from None
-    root = weights[STEM + "root.weight"].shape
-    last = STEM + f"stages.{len(units) - 1}.0.conv_3.weight"
-    if last not in weights or len(root) != 4:
+    root = weights[STEM + "root.weight"]
+    last = weights.get(STEM + f"stages.{len(units) - 1}.0.conv_3.weight")
+    if last is None or not last.dim() == root.dim() == 4:
         raise InputError("the weights lack parts of the ResNet before their patches")
-    width = len(weights[last])
-    return ResNet(weights, sources, 2 ** (len(units) + 1), root[1], width)
+    patch_size = 2 ** (len(units) + 1)
+    return ResNet(weights, sources, patch_size, root.shape[1], last.shape[0])
 
 
 def to_ours(tensor: Tensor) -> Tensor:
