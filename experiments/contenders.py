@@ -16,7 +16,7 @@ from going_modular.config import ViTConfig
 from going_modular.variants.conv_stem import ViTWithConvStem
 from going_modular.vit import ViT
 
-__all__ = ["CONTENDERS", "multiplications"]
+__all__ = ["CONTENDERS", "ResNet", "multiplications"]
 
 CLASSES = 10
 
@@ -91,20 +91,28 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A convolution and six residual blocks, of 16, 32 and 64 channels."""
+    """A convolution, and two residual blocks of each width."""
 
-    def __init__(self):
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64), halved: bool = True):
+        """Build it.
+
+        Args:
+            widths: Channels of the blocks; from the second on each halves the image.
+            halved: Whether maxima halve the image before all blocks.
+        """
         super().__init__()
-        blocks, inputs = [convolution(1, 16), nn.ReLU(), nn.MaxPool2d(2)], 16
-        for width in (16, 32, 64):
-            for stride in (1 if width == 16 else 2, 1):
+        inputs = widths[0]
+        blocks = [convolution(1, inputs), nn.ReLU()]
+        blocks += [nn.MaxPool2d(2)] if halved else []
+        for number, width in enumerate(widths):
+            for stride in (2 if number else 1, 1):
                 blocks.append(ResidualBlock(inputs, width, stride))
                 inputs = width
         self.body = nn.Sequential(*blocks)
         self.head = nn.Linear(inputs, CLASSES)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(B, 64): the average of each channel."""
+        """(B, widths[-1]): the average of each channel."""
         return self.body(x).mean(dim=(2, 3))  # (B, 64)
 
     def forward(self, x: Tensor) -> Tensor:

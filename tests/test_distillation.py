@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from experiments.contenders import ResNet
 from going_modular.data_setup import load_builtin, normalise
 from tools import distillation, make_pretrained
-from tools.distillation import Lesson, Teacher, Views, learn, logits_of_views, show
+from tools.distillation import Lesson, Views, learn, logits_of_views, show
 
 FEW = load_builtin()[0].subset(slice(None, None, 400))  # 34 images
 
@@ -58,7 +59,7 @@ def test_the_loss_is_shared_between_labels_and_teacher():
 
 
 def small() -> nn.Module:
-    return Teacher(widths=(4, 8))
+    return ResNet(widths=(4, 8))
 
 
 LESSON = Lesson(epochs=3, batch_size=10)

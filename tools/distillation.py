@@ -18,31 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.contenders import ResidualBlock, convolution
 from going_modular.data_setup import ImageSet, normalise
 from going_modular.datasets.windows import random_windows, stretch_windows
 from going_modular.optimization import build_optimizer, build_schedule
 from going_modular.utils import random_stream, set_seeds
 
-__all__ = ["Lesson", "Teacher", "Views", "learn", "logits_of_views"]
-
-
-class Teacher(nn.Module):
-    """A ResNet of 13 convolutions, for 28 x 28 pixels."""
-
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128), num_classes: int = 10):
-        super().__init__()
-        blocks, inputs = [convolution(1, widths[0]), nn.ReLU()], widths[0]
-        for number, width in enumerate(widths):
-            for stride in (1 if number == 0 else 2, 1):
-                blocks.append(ResidualBlock(inputs, width, stride))
-                inputs = width
-        self.body = nn.Sequential(*blocks)
-        self.head = nn.Linear(inputs, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, 1, H, W) images to (B, K) logits."""
-        return self.head(self.body(x).mean(dim=(2, 3)))  # (B, K)
+__all__ = ["Lesson", "Views", "learn", "logits_of_views"]
 
 
 @dataclass(frozen=True)

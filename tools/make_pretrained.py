@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from experiments.contenders import ResNet
 from going_modular.checkpoint import save_model
 from going_modular.config import ViTConfig
 from going_modular.data_setup import Batches, ImageSet, load_builtin, normalise
@@ -30,7 +31,7 @@ from going_modular.pretrained import from_pretrained
 from going_modular.training.fast_path import FastPath, choose_precision
 from going_modular.utils import describe_machine
 from going_modular.vit import ViT
-from tools.distillation import Lesson, Teacher, Views, learn, logits_of_views
+from tools.distillation import Lesson, Views, learn, logits_of_views
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "going_modular/weights"
@@ -95,7 +96,7 @@ def train_teacher(data: ImageSet, recipe: Recipe, run: Path, dtype) -> nn.Module
         return Autocast(model.to(memory_format=torch.channels_last), dtype)
 
     return learn(
-        Teacher,
+        partial(ResNet, widths=(32, 64, 128), halved=False),
         data,
         recipe.teacher,
         recipe.views,
