@@ -113,7 +113,7 @@ class ResNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, widths[-1]): the average of each channel."""
-        return self.body(x).mean(dim=(2, 3))  # (B, 64)
+        return self.body(x).mean(dim=(2, 3))  # (B, widths[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, K) logits."""

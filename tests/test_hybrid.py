@@ -32,6 +32,7 @@ from going_modular.pretrained import (
     load_pretrained,
     read_pretrained,
 )
+from going_modular.training.fast_path import FastPath
 from going_modular.training.memory import activation_bytes, stem_bytes
 from going_modular.variants.conv_stem import ViTWithConvStem
 from going_modular.vit import ViT
@@ -330,6 +331,14 @@ def test_a_saved_hybrid_comes_back_with_its_numerics(numerics, tmp_path):
             assert torch.equal(again.eval()(X), expected)
     larger = from_pretrained(path, image_size=96, quiet=True).eval()
     assert larger(torch.zeros(1, 3, 96, 96)).shape == (1, 7)
+
+
+def test_the_fast_path_gives_a_hybrid_s_logits():
+    model = small_hybrid((1, 1, 1), "official")
+    fast = FastPath(model).eval()
+    assert fast.shortened
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(X), model(X), atol=1e-5, rtol=0)
 
 
 def test_weights_go_into_no_model_with_another_stem():

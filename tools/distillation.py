@@ -9,9 +9,9 @@ long: Beyer et al., arXiv 2106.05237.
 """
 
 import copy
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from going_modular.data_setup import ImageSet, normalise
 from going_modular.datasets.windows import random_windows, stretch_windows
 from going_modular.optimization import build_optimizer, build_schedule
+from going_modular.system.files import write_file
 from going_modular.utils import random_stream, set_seeds
 
 __all__ = ["Lesson", "Views", "learn", "logits_of_views"]
@@ -159,9 +160,8 @@ def learn(
             f"epoch {epoch + 1} of {lesson.epochs}: {total / len(data):.4f}", flush=True
         )
         state = {name: part.state_dict() for name, part in parts.items()}
-        beside = file.with_suffix(".new")
-        torch.save(state | {"epoch": epoch + 1}, beside)
-        os.replace(beside, file)
+        state["epoch"] = epoch + 1
+        write_file(file, partial(torch.save, state))
     return averaged.eval()
 
 

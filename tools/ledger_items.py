@@ -230,6 +230,7 @@ ITEMS = (
                 "no clipping",
                 "constant rate",
                 "weight decay 1",
+                "coupled decay 0.1",
                 "embeddings from N(0, 1)",
             ),
             partial(
@@ -238,6 +239,7 @@ ITEMS = (
                 "LayerNorm before, with both",
                 "LayerNorm before, no warm-up",
                 "LayerNorm before, no clipping",
+                "LayerNorm before, neither",
             ),
         ),
         ("python -m experiments.recipe", "python -m experiments.stability"),
@@ -315,6 +317,7 @@ ITEMS = (
                 means,
                 "masked_patches",
                 "most common level",
+                "most common level of the place",
                 "mean of the neighbours",
                 "model, 12 epochs",
             ),

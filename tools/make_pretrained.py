@@ -28,6 +28,7 @@ from going_modular.data_setup import Batches, ImageSet, load_builtin, normalise
 from going_modular.datasets.sources import load_fashion_mnist
 from going_modular.engine import evaluate
 from going_modular.pretrained import from_pretrained
+from going_modular.system.files import write_file
 from going_modular.training.fast_path import FastPath, choose_precision
 from going_modular.utils import describe_machine
 from going_modular.vit import ViT
@@ -124,7 +125,8 @@ def what_it_says(
     """(views, n, K) logits of the teacher, from their file if there is one."""
     file = run / "told.pt"
     if not file.exists():
-        torch.save(logits_of_views(teacher, data, recipe.views), file)
+        said = logits_of_views(teacher, data, recipe.views)
+        write_file(file, partial(torch.save, said))
     return torch.load(file, weights_only=True)
 
 
