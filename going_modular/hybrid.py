@@ -132,6 +132,23 @@ class ResNetUnit(nn.Module):
         return (shortcut + x).relu()
 
 
+def refuse_other_numerics(
+    stem: "ResNetStem", state: dict[str, Tensor], prefix: str, *rest
+) -> None:
+    """Note it as an error if weights were trained with other numerics than a stem's.
+
+    It is called by `load_state_dict`, whose last argument is the list of errors.
+    """
+    saved = state.get(f"{prefix}numerics")
+    if saved is None or torch.equal(saved.float().cpu(), stem.numerics.float().cpu()):
+        return
+    state[f"{prefix}numerics"] = stem.numerics  # a copy of the caller's: keep our own
+    rest[-1].append(
+        f"{prefix}numerics: the weights were trained with others than this model has; "
+        f"build it with one of {', '.join(NUMERICS)}"
+    )
+
+
 class ResNetStem(nn.Module):
     """A ResNet without its head: from an image to a map of features."""
 
@@ -147,6 +164,7 @@ class ResNetStem(nn.Module):
         # Saved with the weights, since they were trained for the one or the other.
         number = list(NUMERICS).index(numerics)
         self.register_buffer("numerics", torch.tensor([float(number)]))
+        self.register_load_state_dict_pre_hook(refuse_other_numerics)
         numerics = NUMERICS[numerics]
         self.root = StandardisedConv2d(channels, ROOT_WIDTH, 7, 2, numerics)
         self.root_norm = group_norm(ROOT_WIDTH, numerics)

@@ -1,5 +1,6 @@
 """R50 + ViT: its size, its parts, and timm's model with the same weights."""
 
+import copy
 import re
 from dataclasses import replace
 
@@ -353,6 +354,23 @@ def test_weights_go_into_no_model_with_another_stem():
     for said, other in others.items():
         with pytest.raises(InputError, match=f"the model has .*{said}"):
             load_pretrained(other, found, quiet=True)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_state_of_other_numerics_is_refused(strict):
+    """Its shapes all fit, so nothing else would say that the logits are wrong."""
+    own, other = (small_hybrid((1, 1, 1), numerics) for numerics in NUMERICS)
+    with pytest.raises(RuntimeError, match="stem.numerics: .*official, timm"):
+        own.load_state_dict(other.state_dict(), strict=strict)
+    assert own.patch_embedding.stem.numerics == 0
+    again = small_hybrid((1, 1, 1), "official")
+    again.load_state_dict(own.state_dict())
+    weights = {k: v for k, v in own.state_dict().items() if "numerics" not in k}
+    again.load_state_dict(weights, strict=False)
+    half = copy.deepcopy(own).half()
+    half.load_state_dict(own.state_dict())
+    with pytest.raises(RuntimeError, match="stem.numerics"):
+        half.load_state_dict(other.state_dict())
 
 
 def test_another_library_is_given_no_hybrid():
