@@ -21,6 +21,7 @@ from going_modular.config import ViTConfig
 from going_modular.data_setup import load_builtin, normalise
 from going_modular.errors import InputError
 from going_modular.explorer import data, page, widget
+from going_modular.explorer.bundle import bundle
 from going_modular.explorer.data import explore_image
 from going_modular.explorer.encoding import quantise, restore, rounding_errors
 from going_modular.pretrained import from_pretrained
@@ -326,7 +327,7 @@ def test_names_of_files_cannot_become_markup():
 
 
 def test_scripts_set_text_and_never_markup():
-    script = page.read_part("explorer.js")
+    script = bundle("explorer.js")
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"):
         assert way not in script
     for call in ("eval(", "Function(", "fetch(", "import(", "XMLHttpRequest", "</"):
@@ -383,7 +384,7 @@ def test_explore_is_the_short_way_to_a_widget():
 
 
 def test_script_knows_the_same_views_and_arrays_as_python():
-    script = page.read_part("explorer.js")
+    script = bundle("explorer.js")
     for view in widget.VIEWS:
         assert f'"{view}": {{' in script or f"\n  {view}: {{" in script
     for name in explored().arrays():

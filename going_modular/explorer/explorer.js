@@ -1,7 +1,12 @@
 // The attention explorer: point at a patch of an image and see where it looks.
 //
 // One module, two homes: a single HTML file calls `mount`, and in notebooks anywidget
-// calls `render`, at the end. Nothing is fetched. Text of files is only set as text.
+// calls `render`, at the end. Nothing is fetched.
+
+import {
+  UNSEEN, choices, element, format, makePredictions, makeRamp, makeStage, paint,
+  placeByKey, readColours, stepOf, strongest,
+} from "./drawing.js";
 
 const HINTS = {
   free: "Point at a patch, or use Tab and the arrow keys. A click pins it.",
@@ -73,101 +78,6 @@ function reader({ layers, heads, rows, columns }, arrays) {
   };
 }
 
-/** The places of the `count` greatest patches, greatest first. */
-function strongest(numbers, count) {
-  const best = [];
-  for (let j = 1; j < numbers.length; j++) {
-    if (best.length === count && numbers[j] <= numbers[best[count - 1]]) continue;
-    const at = best.findIndex((k) => numbers[j] > numbers[k]);
-    best.splice(at < 0 ? best.length : at, 0, j);
-    if (best.length > count) best.pop();
-  }
-  return best;
-}
-
-/** A share in percent; a plain number with three digits. */
-function format(value, plain = false) {
-  if (plain) return value ? Number(value.toPrecision(3)).toString() : "0";
-  const percent = 100 * value;
-  if (percent > 0 && percent < 0.01) return "under 0.01\u00a0%";
-  return `${percent.toFixed(percent > 0 && percent < 1 ? 2 : 1)}\u00a0%`;
-}
-
-// ---- The elements ------------------------------------------------------------------
-
-const UNSEEN = { "aria-hidden": "true" }; // by a screen reader, which has the words
-
-function element(tag, properties = {}, ...children) {
-  const { className, ...rest } = properties;
-  const made = document.createElement(tag);
-  if (className) made.className = `ae-${className}`;
-  for (const [name, value] of Object.entries(rest)) {
-    if (name in made) made[name] = value;
-    else made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-/** A row of radio buttons; `pick` is called with the value chosen. */
-function choices(name, title, options, pick) {
-  const legend = element("legend", {}, title);
-  const inputs = new Map();
-  const labels = options.map(([value, text]) => {
-    const input = element("input", { type: "radio", name });
-    input.addEventListener("change", () => pick(value));
-    inputs.set(value, input);
-    return element("label", { className: "choice" }, input, element("span", {}, text));
-  });
-  const chips = element("div", { className: "choices" }, ...labels);
-  const group = element("fieldset", {}, legend, chips);
-  return { group, legend, show: (value) => (inputs.get(value).checked = true) };
-}
-
-/** The image with its heat map, the grid of patches and the outline of the query. */
-function makeStage({ image, image_size: [height, width], rows, columns }) {
-  const picture = element("img", { src: image, alt: "", draggable: false });
-  const canvas = element("canvas", { width: columns, height: rows, ...UNSEEN });
-  const cells = [];
-  const lines = Array.from({ length: rows }, (_, row) =>
-    element("div", { role: "row" }, ...Array.from({ length: columns }, (_, column) => {
-      const cell = element("div", {
-        role: "gridcell",
-        tabIndex: -1,
-        "aria-label": `row ${row + 1}, column ${column + 1}`,
-        "aria-selected": "false",
-      });
-      cells.push(cell);
-      return cell;
-    })));
-  const grid = element("div", {
-    role: "grid",
-    className: "grid",
-    "aria-label": `Patches of the image, ${rows} rows and ${columns} columns`,
-  }, ...lines);
-  const outline = element("div", { className: "outline" });
-  [outline.style.width, outline.style.height] = [`${100 / columns}%`, `${100 / rows}%`];
-  const stage = element("div", { className: "stage" }, picture, canvas, grid, outline);
-  stage.style.aspectRatio = `${width} / ${height}`;
-  stage.style.maxWidth = `min(100%, ${Math.min(1, width / height) * 30}rem)`;
-  // Few pixels are shown as the squares that they are.
-  if (Math.max(width, height) < 100) picture.style.imageRendering = "pixelated";
-  return { stage, canvas, cells, grid, outline };
-}
-
-/** The classes and their bars; nothing for a backbone, which has no head. */
-function makePredictions(predictions) {
-  if (!predictions.length) return "";
-  const lines = predictions.map(({ name, probability }) => {
-    const bar = element("div", { className: "bar" }, element("div"));
-    bar.firstChild.style.width = `${100 * probability}%`;
-    return element("li", {}, element("span", { className: "name" }, name),
-      element("span", { className: "number" }, format(probability)), bar);
-  });
-  return element("section", { className: "predictions" },
-    element("h3", {}, "What the model predicts"), element("ol", {}, ...lines));
-}
-
 // ---- The explorer ------------------------------------------------------------------
 
 /**
@@ -181,7 +91,7 @@ export function mount(root, description, arrays, onChange) {
   const { rows, columns, layers, heads, depth, error } = description;
   const state = { ...description.start, pinned: false, opacity: 0.65, fixed: null };
   const read = reader(description, arrays);
-  const colours = description.colours.match(/../g).map((pair) => parseInt(pair, 16));
+  const colours = readColours(description.colours);
   let numbers, highest; // what is drawn, and where the colours end
 
   // Elements, in the order in which Tab reaches them.
@@ -191,7 +101,7 @@ export function mount(root, description, arrays, onChange) {
   const classToken = element("button", { type: "button", className: "class" },
     swatch, element("span", {}, "class token"), classValue);
   const hint = element("p", { className: "hint" });
-  const gradient = element("canvas", { width: 256, height: 1, ...UNSEEN });
+  const gradient = makeRamp(colours);
   const top = element("span");
   const scaleName = element("div", { className: "scale-name" });
   const legend = element("div", { className: "legend" },
@@ -237,16 +147,6 @@ export function mount(root, description, arrays, onChange) {
 
   const heat = canvas.getContext("2d");
   const pixels = heat.createImageData(columns, rows);
-  const step = (value) => Math.min(255, Math.floor(256 * value / (highest || 1)));
-  const paint = (data, at, colour) => {
-    for (let c = 0; c < 3; c++) data[4 * at + c] = colours[3 * colour + c];
-    data[4 * at + 3] = 255;
-  };
-  const ramp = gradient.getContext("2d");
-  const rampPixels = ramp.createImageData(256, 1);
-  for (let i = 0; i < 256; i++) paint(rampPixels.data, i, i);
-  ramp.putImageData(rampPixels, 0, 0);
-
   const touched = matchMedia("(pointer: coarse)").matches;
   let selected = cells[0]; // the cell that Tab reaches
   selected.tabIndex = 0;
@@ -257,7 +157,9 @@ export function mount(root, description, arrays, onChange) {
     const { plain, scale } = VIEWS[view];
     numbers = read(state);
     highest = fixed ?? numbers[strongest(numbers, 1)[0]];
-    for (let i = 0; i < cells.length; i++) paint(pixels.data, i, step(numbers[i + 1]));
+    for (let i = 0; i < cells.length; i++) {
+      paint(pixels.data, i, colours, stepOf(numbers[i + 1], highest));
+    }
     heat.putImageData(pixels, 0, 0);
     canvas.style.opacity = state.opacity;
 
@@ -266,7 +168,7 @@ export function mount(root, description, arrays, onChange) {
     outline.style.transform = `translate(${100 * column}%, ${100 * row}%)`;
     explorer.classList.toggle("ae-pinned", pinned);
     classToken.setAttribute("aria-pressed", onClass);
-    const at = 3 * step(numbers[0]);
+    const at = 3 * stepOf(numbers[0], highest);
     swatch.style.backgroundColor = `rgb(${colours.slice(at, at + 3).join(",")})`;
     classValue.textContent = format(numbers[0], plain);
     top.textContent = format(highest, plain) + (fixed === null ? "" : " and more");
@@ -387,17 +289,7 @@ export function mount(root, description, arrays, onChange) {
   grid.addEventListener("keydown", (event) => {
     if (event.altKey || event.metaKey) return;
     const { row, column } = patchOf(event.target);
-    const [lastRow, lastColumn] = [rows - 1, columns - 1];
-    const target = {
-      ArrowLeft: [row, Math.max(0, column - 1)],
-      ArrowRight: [row, Math.min(lastColumn, column + 1)],
-      ArrowUp: [Math.max(0, row - 1), column],
-      ArrowDown: [Math.min(lastRow, row + 1), column],
-      Home: [event.ctrlKey ? 0 : row, 0],
-      End: [event.ctrlKey ? lastRow : row, lastColumn],
-      PageUp: [0, column],
-      PageDown: [lastRow, column],
-    }[event.key];
+    const target = placeByKey(event, row, column, rows, columns);
     if (event.key === "Enter" || event.key === " ") pin(row, column);
     else if (!target) return;
     else {

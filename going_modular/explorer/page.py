@@ -8,13 +8,13 @@ import base64
 import hashlib
 import html
 import json
-from importlib.resources import files
 from pathlib import Path
 
+from going_modular.explorer.bundle import bundle, read_part
 from going_modular.explorer.data import Exploration
 from going_modular.system.files import write_file
 
-__all__ = ["page", "read_part", "write_page"]
+__all__ = ["DECODE", "html_page", "page", "write_page"]
 
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
@@ -42,44 +42,73 @@ body { margin: 0; background: #fff; }
 main { max-width: 64rem; margin: 0 auto; padding: 1rem; }
 """
 
-# Runs behind explorer.js, in the same script.
-START = """
+# Runs behind a page's modules, in the same script.
+DECODE = """
 const part = (name) => document.getElementById(name).textContent;
-function decode(text) {
+function fromBase64(text) {
   const characters = atob(text);
   const decoded = new Uint8Array(characters.length);
   for (let i = 0; i < decoded.length; i++) decoded[i] = characters.charCodeAt(i);
   return decoded;
 }
+"""
+START = """
 const description = JSON.parse(part("description"));
 const arrays = {};
-for (const name of JSON.parse(part("names"))) arrays[name] = decode(part(name));
+for (const name of JSON.parse(part("names"))) arrays[name] = fromBase64(part(name));
 mount(document.getElementById("explorer"), description, arrays, () => {});
 """
 
 
 def page(exploration: Exploration) -> str:
     """The whole HTML file as text."""
-    style = read_part("explorer.css") + PAGE_STYLE
-    script = read_part("explorer.js") + START
+    arrays = exploration.arrays()
+    title = exploration.description["title"]
+    return html_page(
+        f"{title}: attention" if title else "Attention",
+        read_part("explorer.css"),
+        bundle("explorer.js") + DECODE + START,
+        {"description": exploration.description, "names": list(arrays)},
+        arrays,
+    )
+
+
+def html_page(
+    title: str,
+    style: str,
+    script: str,
+    values: dict,
+    arrays: dict[str, bytes],
+    workers: bool = False,
+) -> str:
+    """An HTML file that may run its one script and fetch nothing.
+
+    Args:
+        title: Of the page.
+        style: CSS, before that of all pages.
+        script: What draws into the element "explorer". It finds data by their names.
+        values: Data by name, written as JSON.
+        arrays: Data by name, written in base 64.
+        workers: Whether the script may start others, from text of its own.
+    """
+    style += PAGE_STYLE
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
         f"script-src '{fingerprint(script)}'; style-src '{fingerprint(style)}'"
+        + "; worker-src blob:"
+        * workers
     )
-    arrays = exploration.arrays()
-    json_parts = {"description": exploration.description, "names": list(arrays)}
     data = [
         f'<script type="application/json" id="{name}">{to_json(value)}</script>'
-        for name, value in json_parts.items()
+        for name, value in values.items()
     ] + [
         f'<script type="text/plain" id="{name}">'
         f"{base64.b64encode(content).decode()}</script>"
         for name, content in arrays.items()
     ]
-    title = exploration.description["title"]
     return TEMPLATE.format(
         policy=policy,
-        title=html.escape(f"{title}: attention" if title else "Attention"),
+        title=html.escape(title),
         style=style,
         data="\n".join(data),
         script=script,
@@ -90,12 +119,6 @@ def write_page(path: Path, exploration: Exploration) -> None:
     """Write the page as a file, whole or not at all."""
     text = page(exploration)
     write_file(path, lambda p: p.write_text(text, encoding="utf-8", newline="\n"))
-
-
-def read_part(name: str) -> str:
-    """The explorer's script or style, which stand beside this module."""
-    file = files("going_modular.explorer") / name
-    return file.read_text(encoding="utf-8")
 
 
 def fingerprint(text: str) -> str:

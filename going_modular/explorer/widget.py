@@ -9,8 +9,8 @@ import traitlets
 from torch import Tensor
 
 from going_modular.errors import InputError
+from going_modular.explorer.bundle import bundle, read_part
 from going_modular.explorer.data import Exploration, check_head, explore_image
-from going_modular.explorer.page import read_part
 from going_modular.vit import ViT
 
 try:
@@ -36,7 +36,7 @@ class AttentionExplorer(anywidget.AnyWidget):
         row, column: The patch, from 0; -1 for the class token.
     """
 
-    _esm = read_part("explorer.js")
+    _esm = bundle("explorer.js")
     _css = read_part("explorer.css")
 
     description = traitlets.Dict().tag(sync=True)
