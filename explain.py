@@ -4,9 +4,11 @@
     python explain.py photo.jpg --weights vit_b_16 --whole --output cat.html
     python explain.py photo.jpg --png cat.png --layer 4 --head 2
     python explain.py path/to/photos --output pages
+    python explain.py --live photo.jpg
 
 Writes one HTML file for each photo, in which every weight of the attention can be
-explored, without a network, or a picture of the class token's attention.
+explored, without a network, or a picture of the class token's attention. With --live
+the model itself is in the file: the browser runs it, on any image.
 """
 
 import going_modular.system.early_stop  # noqa: F401
@@ -49,6 +51,7 @@ from going_modular.command_line.results import (
 )
 from going_modular.errors import InputError
 from going_modular.explorer.data import Exploration, explore_image
+from going_modular.explorer.live_page import live_page
 from going_modular.explorer.page import page
 from going_modular.explorer.picture import plot_explanation
 from going_modular.explorer.preparation import (
@@ -94,6 +97,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "(explorer.html or explorer, unless only --png or --json - is given)",
     )
     parser.add_argument(
+        "--live",
+        action="store_true",
+        help="pages in which the model runs: every number of it, and what changes it "
+        "(live.html or live)",
+    )
+    parser.add_argument(
         "--png",
         type=user_path,
         help=f"picture to write, {', '.join(PICTURES)}, or a folder of pictures",
@@ -122,7 +131,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     argv = file_arguments(parser, argv)
     args = parser.parse_intermixed_args(argv)  # photos before and after flags
     if args.output is None and args.png is None and args.json != STDOUT:
-        args.output = Path("explorer" if holds_several(args) else "explorer.html")
+        name = "live" if args.live else "explorer"
+        args.output = Path(name if holds_several(args) else f"{name}.html")
     args.written = []  # files, so far
     return args
 
@@ -183,7 +193,7 @@ class Looker:
     def read(self, photo: Path) -> tuple[Tensor, list[int]]:
         """A photo, smaller if it has to be, and the layers that there is room for."""
         args, config, asked = self.args, self.config, None
-        layers = args.layers if args.output else [self.layer]
+        layers = args.layers if args.output and not args.live else [self.layer]
         fewest = FEWEST if args.image_size is None else 1  # a size asked for is kept
         memory = memory_for_process() - memory_used()
         while True:
@@ -207,12 +217,27 @@ class Looker:
             model,
             image,
             class_names,
-            title=printable(as_text(photo.name)),
+            title=title_of(photo),
             layers=layers,
             start_layer=self.layer,
             start_head=self.args.head,
             top=self.args.top if has_head(self.found) else 0,
         )
+
+    def page_of(self, photo: Path, image: Tensor, exploration: Exploration) -> str:
+        """The page of a photo as text: what was found in it, or the model itself."""
+        if not self.args.live:
+            return page(exploration)
+        model, class_names = self.model_for(tuple(image.shape[1:]))
+        try:
+            return live_page(model, class_names, image, title_of(photo))
+        except InputError as error:
+            raise named(self.args.weights, error) from None
+
+
+def title_of(photo: Path) -> str:
+    """What a page calls a photo."""
+    return printable(as_text(photo.name))
 
 
 def explain(args: argparse.Namespace, jobs: list[Job], results: TextIO | None) -> None:
@@ -277,7 +302,7 @@ def explain_photo(
         exploration = looker.look(job.photo, image, layers)
     files = {}
     if "page" in job.files:
-        text = page(exploration).encode()
+        text = looker.page_of(job.photo, image, exploration).encode()
         files[job.files["page"]] = lambda path: path.write_bytes(text)
     if "picture" in job.files:
         use_style()

@@ -12,11 +12,13 @@ from browser import open_browser, open_file, require_browser
 from PIL import Image
 from safetensors.torch import save
 
+import explain
 from going_modular.checkpoint import save_model
 from going_modular.config import ViTConfig
 from going_modular.data_setup import load_builtin, normalise
 from going_modular.explorer.bundle import bundle, read_part
 from going_modular.explorer.live_page import example_images, live_page, to_bytes
+from going_modular.hybrid import HybridViT
 from going_modular.pretrained import from_pretrained
 from going_modular.variants.conv_stem import ViTWithConvStem
 from going_modular.vit import ViT
@@ -628,6 +630,47 @@ def test_nothing_is_cut_off_and_no_rule_of_access_is_broken(
             (v["id"], v["nodes"][0]["html"][:200]) for v in found.response["violations"]
         ]
         assert problems == []
+
+
+def test_explain_py_writes_the_model_and_a_photo_into_one_file(
+    browser, folder, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+    pixels = example_images()[0][4, 0].numpy()
+    Image.fromarray(pixels).save(folder / "my coat.png")
+    assert explain.main(["--live", "my coat.png"]) == 0
+    said = capsys.readouterr().out
+    assert "live.html" in said and "Coat" in said
+    assert (folder / "live.html").stat().st_size < 3_000_000
+    page = open_file(browser, folder / "live.html")
+    best = page.locator(".ae-predictions li").first
+    best.wait_for()
+    assert best.locator(".ae-name").text_content() == "Coat"
+    percent = float(best.locator(".ae-number").text_content().split("\xa0")[0])
+    assert f"{percent:.1f}" in said.replace(f"{percent:.2f}", f"{percent:.1f}")
+    assert "my coat.png" in page.locator(".ae-left").text_content()
+    assert page.title() == "One image, four equations: my coat.png"
+    assert page.complaints == []
+
+
+def test_explain_py_refuses_models_that_no_page_can_run(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    Image.new("RGB", (64, 64)).save(folder / "photo.png")
+    models = {
+        "up to 5,000,000,000 multiplications": ViT(
+            replace(TINY, image_size=64, embedding_dim=768, mlp_size=4096, depth=9)
+        ),
+        "this is a HybridViT": HybridViT(
+            replace(TINY, image_size=64, patch_size=16, gelu="erf"), (1, 1, 1)
+        ),
+    }
+    for said, model in models.items():
+        save_model(folder / "model.safetensors", model, NAMES)
+        command = ["--live", "photo.png", "--weights", "model.safetensors"]
+        assert explain.main(command) == 2
+        error = capsys.readouterr().err.strip()
+        assert said in error and "leave out --live" in error
+        assert not (folder / "live.html").exists()
 
 
 def test_a_screen_reader_hears_what_has_changed(live):

@@ -13,15 +13,18 @@ from safetensors.torch import save
 from torch import Tensor
 
 from going_modular.data_setup import load_builtin
+from going_modular.errors import InputError
 from going_modular.explorer.bundle import bundle, read_part
 from going_modular.explorer.data import check_image, writable
 from going_modular.explorer.encoding import viridis
 from going_modular.explorer.page import DECODE, html_page
+from going_modular.variants.conv_stem import ViTWithConvStem
 from going_modular.vit import ViT
 
 __all__ = ["example_images", "live_page", "live_parts"]
 
 TITLE = "One image, four equations"
+MOST_WORK = 5_000_000_000  # as in live/safetensors.js: some ten seconds a pass
 
 START = """
 const { colours, title, source, names, shape, worker } = JSON.parse(part("about"));
@@ -43,6 +46,23 @@ def example_images() -> tuple[Tensor, tuple[str, ...]]:
     classes = range(len(test.class_names))
     places = [int(torch.nonzero(test.labels == k)[0]) for k in classes]
     return test.images[places], test.class_names
+
+
+def check_model(model: ViT) -> None:
+    """Raise an InputError for a model that the page cannot run."""
+    if type(model) not in (ViT, ViTWithConvStem):
+        raise InputError(
+            f"a page runs plain Vision Transformers and those of train.py, but this is "
+            f"a {type(model).__name__}: leave out --live"
+        )
+    config = model.config
+    D, F, T = config.embedding_dim, config.mlp_size, config.num_tokens
+    work = config.depth * T * (4 * D * D + 2 * D * F + 2 * T * D)
+    if work >= MOST_WORK:
+        raise InputError(
+            f"a page runs models of up to {MOST_WORK:,} multiplications, and this one "
+            f"has {work:,}: leave out --live, or take a smaller model or image"
+        )
 
 
 def to_bytes(model: ViT, class_names: Sequence[str]) -> bytes:
@@ -80,8 +100,9 @@ def live_parts(
         Values for JSON and arrays of bytes, by name.
 
     Raises:
-        InputError: The image does not fit the model.
+        InputError: The page cannot run the model, or the image does not fit it.
     """
+    check_model(model)
     if image is not None:
         check_image(image, class_names, model.config)
     images, names = example_images()
