@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-slow test-portable train pretrained export notebooks figures lint bench experiments ledger lock clean
+.PHONY: help lab test test-slow test-portable train pretrained export notebooks figures lint bench experiments site ledger lock clean
 
 help:  ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ bench: $(READY)  ## Run every benchmark: an hour; with PHOTOS=folder that of pho
 	$(RUN) -m benchmarks.capturing
 	$(RUN) -m benchmarks.trust --output images/trust.png
 	$(RUN) -m benchmarks.explorer
+
+site: $(READY)  ## Build the site into build/site: half a minute
+	$(RUN) -m tools.make_site
 
 ledger: $(READY)  ## Write docs/ledger.md anew, from the tests and the tables
 	$(RUN) -m tools.make_ledger

@@ -4,6 +4,7 @@
     python explain.py photo.jpg --weights vit_b_16 --whole --output cat.html
     python explain.py photo.jpg --png cat.png --layer 4 --head 2
     python explain.py path/to/photos --output pages
+    python explain.py photo.jpg --beside other.jpg
     python explain.py --live photo.jpg
 
 Writes one HTML file for each photo, in which every weight of the attention can be
@@ -52,7 +53,7 @@ from going_modular.command_line.results import (
 from going_modular.errors import InputError
 from going_modular.explorer.data import Exploration, explore_image
 from going_modular.explorer.live_page import live_page
-from going_modular.explorer.page import page
+from going_modular.explorer.page import page, pair_page
 from going_modular.explorer.picture import plot_explanation
 from going_modular.explorer.preparation import (
     add_head,
@@ -103,6 +104,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "(live.html or live)",
     )
     parser.add_argument(
+        "--beside",
+        metavar="PHOTO",
+        type=user_path,
+        help="a second photo, which stands beside the first in the same page",
+    )
+    parser.add_argument(
         "--png",
         type=user_path,
         help=f"picture to write, {', '.join(PICTURES)}, or a folder of pictures",
@@ -150,9 +157,21 @@ def whole_numbers(text: str) -> list[int]:
 def run(args: argparse.Namespace) -> None:
     if args.top < 1:
         raise InputError(f"--top must be a positive integer, not {args.top}")
+    if args.beside is not None:
+        check_beside(args)
     jobs = plan_files(args)
     with talk_apart(args) as results:
         explain(args, jobs, results)
+
+
+def check_beside(args: argparse.Namespace) -> None:
+    """Raise an InputError where two photos cannot share a page."""
+    if holds_several(args):
+        raise InputError("--beside takes a second photo, so give only one before it")
+    if args.live:
+        raise InputError("--live takes one photo: leave out --beside, or --live")
+    if args.output is None:
+        raise InputError("--beside is for a page: name one with --output")
 
 
 class Looker:
@@ -226,6 +245,10 @@ class Looker:
 
     def page_of(self, photo: Path, image: Tensor, exploration: Exploration) -> str:
         """The page of a photo as text: what was found in it, or the model itself."""
+        if beside := self.args.beside:
+            other, _ = self.read(beside)
+            layers = exploration.description["layers"]
+            return pair_page(exploration, self.look(beside, other, layers))
         if not self.args.live:
             return page(exploration)
         model, class_names = self.model_for(tuple(image.shape[1:]))

@@ -161,5 +161,5 @@ class ExplorerOnScreen:
             "() => { const e = document.activeElement; if (e === document.body)"
             " return 'BODY'; const text = e.getAttribute('aria-label') ??"
             " e.querySelector('span:not(.ae-swatch)')?.textContent ??"
-            " e.closest('label').textContent; return text; }"
+            " e.closest('label')?.textContent ?? e.textContent; return text; }"
         )

@@ -366,6 +366,36 @@ def test_failure_while_writing_leaves_all_as_it_was(
     assert "cannot write a.html (No space left on device)" in line
 
 
+def test_a_second_photo_stands_beside_the_first(folder, weights, capsys):
+    explained(
+        capsys, "wide.png", "--weights", weights, "--beside", "tall.png", "--whole"
+    )
+    text = Path("explorer.html").read_text(encoding="utf-8")
+    grids = []
+    for place in ("first", "second"):
+        found = re.search(rf'id="{place}-description">(.*?)</script>', text)
+        about = json.loads(found[1])
+        grids.append((about["title"], about["rows"], about["columns"]))
+    assert grids == [("wide.png", 4, 7), ("tall.png", 7, 4)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["tall.png", "--beside", "wide.png"], "give only one before it"),
+        (["--live", "--beside", "tall.png"], "--live takes one photo"),
+        (["--beside", "tall.png", "--png", "a.png"], "name one with --output"),
+        (["--beside", "nowhere.png"], "no photo 'nowhere.png'"),
+        (["--beside", "photos"], "photos is a folder"),
+    ],
+)
+def test_a_second_photo_that_cannot_be_there_gets_one_line(
+    flags, complaint, folder, weights, capsys
+):
+    said = refused(capsys, "wide.png", "--weights", weights, *flags)
+    assert complaint in said
+
+
 @pytest.mark.parametrize("where", ["explore_image", "plot_explanation", "os.fsync"])
 def test_ctrl_c_leaves_nothing_behind(where, folder, weights, capsys, monkeypatch):
     def stop(*args, **kwargs):

@@ -1,6 +1,7 @@
 """The explorer's page in a real browser: numbers, pixels, keys, phones, bad names."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from going_modular.attention_maps import attention_rollout, capture
 from going_modular.data_setup import load_builtin, normalise
 from going_modular.explorer.data import explore_image
 from going_modular.explorer.encoding import restore
-from going_modular.explorer.page import write_page
+from going_modular.explorer.page import pair_page, write_page
 from going_modular.explorer.widget import VIEWS
 from going_modular.pretrained import from_pretrained
 from going_modular.vit import ViT
@@ -366,7 +367,7 @@ def test_keys_move_through_the_patches(opened, wide):
 def test_tab_goes_through_every_control_in_order(opened, boot):
     shown = opened(boot)
     order = []
-    for _ in range(8):
+    for _ in range(11):
         shown.page.keyboard.press("Tab")
         order.append(shown.focused())
     assert order == [
@@ -377,9 +378,13 @@ def test_tab_goes_through_every_control_in_order(opened, boot):
         "mean",
         "Heat map over the image",
         "Keep the colour scale",
+        "Save the picture",
+        "Save the numbers",
+        "All layers and heads",
         "BODY",
     ]
-    shown.page.keyboard.press("Shift+Tab")
+    for _ in range(4):
+        shown.page.keyboard.press("Shift+Tab")
     shown.page.keyboard.press("Space")
     assert shown.page.get_by_label("Keep the colour scale").is_checked()
 
@@ -401,7 +406,7 @@ def test_controls_work_by_keyboard_and_keep_the_patch(opened, boot):
 
 def test_focus_can_be_seen_on_every_stop(opened, boot):
     shown = opened(boot)
-    for _ in range(7):
+    for _ in range(10):
         before = shown.page.screenshot()
         shown.page.keyboard.press("Tab")
         assert shown.page.screenshot() != before
@@ -412,6 +417,89 @@ def test_focus_can_be_seen_on_every_stop(opened, boot):
             " return [style.outlineStyle, parseFloat(style.outlineWidth)]; }"
         )
         assert outline[0] != "none" and outline[1] >= 2
+
+
+# ---- The sheet, files, two images
+
+
+def test_the_sheet_shows_every_layer_and_head_and_leads_there(opened, wide):
+    shown = opened(wide)
+    shown.point_at(1, 3)
+    shown.page.get_by_text("All layers and heads").first.click()
+    buttons = shown.root.locator(".ae-sheet button")
+    assert buttons.count() == 2 * wide.about["heads"]
+    for layer in (2, 5):
+        for head in range(1, wide.about["heads"] + 1):
+            name = f"layer {layer}, head {head}"
+            canvas = shown.root.get_by_role("button", name=name).locator("canvas")
+            drawn = np.array(
+                canvas.evaluate(
+                    "(c) => [...c.getContext('2d')"
+                    ".getImageData(0, 0, c.width, c.height).data]"
+                )
+            ).reshape(3, 7, 4)
+            state = dict(layer=layer, head=head, view="looks-at", row=1, column=3)
+            numbers = wide.numbers(**state)[1:]
+            brightest = np.unravel_index(numbers.argmax(), (3, 7))
+            assert tuple(drawn[brightest][:3]) == (253, 231, 36)
+            assert tuple(drawn[..., 0].shape) == (3, 7)
+    shown.root.get_by_role("button", name="layer 2, head 3").click()
+    assert shown.state() == dict(layer=2, head=3, view="looks-at", row=1, column=3)
+    pressed = shown.root.locator(".ae-sheet button[aria-pressed=true]")
+    assert pressed.get_attribute("aria-label") == "layer 2, head 3"
+
+
+def test_picture_and_numbers_can_be_saved(opened, boot):
+    shown = opened(boot)
+    shown.click_at(3, 2)
+    with shown.page.expect_download() as download:
+        shown.page.get_by_role("button", name="Save the numbers").click()
+    assert download.value.suggested_filename == "A-boot-looks-at-layer-6.json"
+    saved = json.loads(download.value.path().read_text())
+    assert saved["token"] == {"row": 3, "column": 2} and saved["layer"] == 6
+    values = shown.values()
+    assert np.ravel(saved["patches"]).tolist() == values["patches"]
+    assert saved["class_token"] == values["classToken"]
+    with shown.page.expect_download() as download:
+        shown.page.get_by_role("button", name="Save the picture").click()
+    assert download.value.suggested_filename == "A-boot-looks-at-layer-6.png"
+    picture = np.array(Image.open(download.value.path()).convert("RGB")).astype(int)
+    assert picture.shape == (532, 532, 3)
+    _, test = load_builtin()
+    heat = shown.pixels()[..., :3].astype(int)
+    for row, column in ((0, 0), (6, 6), (2, 5)):
+        y, x = 4 * row + 1, 4 * column + 1
+        under = np.full(3, test.images[1805, 0, y, x].item())
+        expected = 0.65 * heat[row, column] + 0.35 * under
+        got = picture[19 * y + 9, 19 * x + 9]
+        assert np.abs(got - expected).max() <= 2
+
+
+def test_two_images_share_what_is_chosen(browser, boot, wide, tmp_path):
+    for second in (boot, wide):
+        path = tmp_path / "pair.html"
+        text = pair_page(boot.exploration, second.exploration)
+        path.write_text(text, encoding="utf-8")
+        page = open_file(browser, path)
+        left, right = (ExplorerOnScreen(page, number) for number in (0, 1))
+        left.choose("2", group="Layer")
+        assert left.state()["layer"] == right.state()["layer"] == 2
+        left.choose(LABELS["contributes"])
+        left.point_at(2, 6)
+        assert right.patch() == left.patch() == (2, 6)
+        left.point_at(1, 1)
+        right.choose("3", group="Head")
+        assert left.state() == right.state()
+        if second is wide:
+            left.point_at(6, 6)
+            assert left.patch() == (6, 6) and right.patch() == (1, 1)
+        np.testing.assert_allclose(
+            right.values()["patches"],
+            second.numbers(**right.state())[1:],
+            atol=second.tolerance("contributes"),
+        )
+        assert page.complaints == [] and len(page.requests) == 1
+        page.close()
 
 
 # ---- Screen readers, phones, colours

@@ -7,6 +7,7 @@ import {
   UNSEEN, choices, element, format, makePredictions, makeRamp, makeStage, paint,
   placeByKey, readColours, stepOf, strongest,
 } from "./drawing.js";
+import { makeSheet, saveNumbers, savePicture } from "./sheet.js";
 
 const HINTS = {
   free: "Point at a patch, or use Tab and the arrow keys. A click pins it.",
@@ -53,12 +54,11 @@ function reader({ layers, heads, rows, columns }, arrays) {
   const rollout = bytes(arrays.rollout); // (n, T, T) steps
   const rolloutWorth = floats(arrays.rollout_scales); // (n, T)
   const lengths = floats(arrays.value_lengths); // (n, nh, T)
-  const numbers = new Float64Array(T);
 
   return function read({ layer, head, view, row, column }) {
+    const numbers = new Float64Array(T);
     const place = layers.indexOf(layer);
     const token = row < 0 ? 0 : 1 + row * columns + column;
-    numbers.fill(0);
     if (view === "rollout") {
       const i = place * T + token;
       for (let j = 0; j < T; j++) numbers[j] = rollout[i * T + j] * rolloutWorth[i];
@@ -125,6 +125,34 @@ export function mount(root, description, arrays, onChange) {
     element("label", { className: "line" }, "Heat map over the image", opacity),
     element("label", { className: "line check" }, keep, "Keep the colour scale"));
   controls.addEventListener("submit", (event) => event.preventDefault());
+  const sheet = makeSheet(description, read, colours, (layer, head) =>
+    change({ layer, head }));
+  sheet.box.addEventListener("toggle", () => sheet.draw(state));
+  const saving = element("p", { className: "line" },
+    saveButton("Save the picture", (name) => savePicture(`${name}.png`, {
+      source: stage.querySelector("img"), height: description.image_size[0],
+      width: description.image_size[1],
+    }, canvas, state, description)),
+    saveButton("Save the numbers", (name) => {
+      const { view, layer, head, row, column } = state;
+      saveNumbers(`${name}.json`, {
+        title: description.title, view, layer, head: head || "mean",
+        token: row < 0 ? "class token" : { row, column },
+        image_size: description.image_size, patch_size: description.patch_size,
+      }, numbers, columns);
+    }));
+
+  /** A button; `act` is called with the name that a file is to have. */
+  function saveButton(text, act) {
+    const made = element("button", { type: "button", className: "save" }, text);
+    made.addEventListener("click", () => {
+      const { view, layer, head } = state;
+      const title = description.title.replace(/\.\w+$/, "").replace(/[^\p{L}\p{N}]+/gu, "-");
+      act([title || "attention", view, `layer-${layer}`, ...(head ? [`head-${head}`] : [])]
+        .join("-"));
+    });
+    return made;
+  }
 
   const side = description.patch_size;
   const points = (share) => format(100 * share, true);
@@ -137,8 +165,8 @@ export function mount(root, description, arrays, onChange) {
     element("div", { className: "columns" },
       element("div", {}, stage, classToken, legend, scaleName,
         element("div", { className: "words" }, summary, live), hint),
-      element("div", {}, controls, makePredictions(description.predictions))),
-    note);
+      element("div", {}, controls, saving, makePredictions(description.predictions))),
+    sheet.box, note);
   // JupyterLab has shortcuts of its own on arrows, Enter and Escape.
   explorer.setAttribute("data-lm-suppress-shortcuts", "true");
   root.replaceChildren(explorer);
@@ -176,6 +204,7 @@ export function mount(root, description, arrays, onChange) {
     summary.textContent = describe();
     hint.textContent = HINTS[pinned ? "pinned" : touched ? "touch" : "free"];
     select(onClass ? null : cells[row * columns + column]);
+    sheet.draw(state);
   }
 
   function select(cell) {
@@ -310,6 +339,27 @@ export function mount(root, description, arrays, onChange) {
   });
   explorer.handle = { state, set, values, draw }; // also for whoever finds the element
   return explorer.handle;
+}
+
+// ---- Two images side by side ----------------------------------------------------------
+
+const SHARED = ["view", "layer", "head", "opacity", "fixed", "pinned", "row", "column"];
+
+/** Builds two explorers of one model; what is chosen in one is chosen in the other. */
+export function mountPair(root, explorations) {
+  const places = explorations.map(() => element("div"));
+  root.replaceChildren(element("div", { className: "pair" }, ...places));
+  const made = explorations.map(([description, arrays], i) =>
+    mount(places[i], description, arrays, (state) => {
+      const changes = Object.fromEntries(SHARED.map((name) => [name, state[name]]));
+      const { rows, columns } = explorations[1 - i][0];
+      if (state.row >= rows || state.column >= columns) { // it has no such patch
+        delete changes.row;
+        delete changes.column;
+      }
+      made[1 - i].set(changes);
+    }));
+  return made;
 }
 
 // ---- In notebooks ------------------------------------------------------------------

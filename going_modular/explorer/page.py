@@ -14,7 +14,7 @@ from going_modular.explorer.bundle import bundle, read_part
 from going_modular.explorer.data import Exploration
 from going_modular.system.files import write_file
 
-__all__ = ["DECODE", "html_page", "page", "write_page"]
+__all__ = ["DECODE", "html_page", "page", "pair_page", "write_page"]
 
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
@@ -59,6 +59,18 @@ for (const name of JSON.parse(part("names"))) arrays[name] = fromBase64(part(nam
 mount(document.getElementById("explorer"), description, arrays, () => {});
 """
 
+START_PAIR = """
+const read = (name) => {
+  const arrays = {};
+  for (const array of JSON.parse(part("names"))) {
+    arrays[array] = fromBase64(part(`${name}-${array}`));
+  }
+  return [JSON.parse(part(`${name}-description`)), arrays];
+};
+mountPair(document.getElementById("explorer"), ["first", "second"].map(read));
+"""
+PAIR_STYLE = "main { max-width: 100rem; }"
+
 
 def page(exploration: Exploration) -> str:
     """The whole HTML file as text."""
@@ -69,6 +81,25 @@ def page(exploration: Exploration) -> str:
         read_part("explorer.css"),
         bundle("explorer.js") + DECODE + START,
         {"description": exploration.description, "names": list(arrays)},
+        arrays,
+    )
+
+
+def pair_page(first: Exploration, second: Exploration) -> str:
+    """Two images of one model side by side, as text; what is chosen holds for both."""
+    pair = {"first": first, "second": second}
+    values = {f"{name}-description": found.description for name, found in pair.items()}
+    arrays = {
+        f"{name}-{array}": content
+        for name, found in pair.items()
+        for array, content in found.arrays().items()
+    }
+    titles = [found.description["title"] for found in pair.values()]
+    return html_page(
+        f"{' and '.join(titles)}: attention" if all(titles) else "Attention",
+        read_part("explorer.css") + PAIR_STYLE,
+        bundle("explorer.js") + DECODE + START_PAIR,
+        {**values, "names": list(first.arrays())},
         arrays,
     )
 
@@ -85,13 +116,13 @@ def html_page(
 
     Args:
         title: Of the page.
-        style: CSS, before that of all pages.
+        style: CSS, behind that of all pages.
         script: What draws into the element "explorer". It finds data by their names.
         values: Data by name, written as JSON.
         arrays: Data by name, written in base 64.
         workers: Whether the script may start others, from text of its own.
     """
-    style += PAGE_STYLE
+    style = PAGE_STYLE + style
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
         f"script-src '{fingerprint(script)}'; style-src '{fingerprint(style)}'"

@@ -63,7 +63,7 @@ def plot_classes(parts: Mapping) -> Figure:
     """Show eight images of each class beside bars of how many each class has.
 
     Args:
-        parts: One or two `ImageSet`s by name; the pictures come from the first.
+        parts: One or two of `ImageSet`, by name; the pictures come from the first.
     """
     data = next(iter(parts.values()))
     K, _, height, width = len(data.class_names), *data.images.shape[1:]
