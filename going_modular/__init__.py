@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from going_modular.checkpoint import load_model
     from going_modular.config import ViTConfig
-    from going_modular.explorer.widget import explore
+    from going_modular.explorer.widget import explore, run_live
     from going_modular.pretrained import from_pretrained, load_pretrained
     from going_modular.vit import ViT
 
@@ -42,6 +42,7 @@ __all__ = [
     "from_pretrained",
     "load_model",
     "load_pretrained",
+    "run_live",
 ]
 
 HOMES = {
@@ -51,6 +52,7 @@ HOMES = {
     "from_pretrained": "pretrained",
     "load_model": "checkpoint",
     "load_pretrained": "pretrained",
+    "run_live": "explorer.widget",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from browser import ExplorerOnScreen, open_browser, require_browser, watched_page
 from jupyter_server import start_lab, write_notebook
 from playwright.sync_api import expect
-from test_explorer_browser import CONTRASTS, LABELS, Case, check_drawn
+from test_explorer_browser import CONTRASTS, LABELS, Case, check_drawn, percent
 
 from going_modular.data_setup import load_builtin
 from going_modular.pretrained import from_pretrained
@@ -36,6 +36,11 @@ print("set")
 """
 REFUSE = "explorer.layer = 9"
 AGAIN = "explorer"
+LIVE = """
+from going_modular import run_live
+
+run_live(model, test.class_names, test.images[1805], "a boot")
+"""
 
 
 class Notebook:
@@ -77,7 +82,7 @@ def notebook(tmp_path_factory):
     """The notebook above, opened in JupyterLab, its first cell run."""
     path = require_browser()
     folder = tmp_path_factory.mktemp("lab")
-    write_notebook(folder / "explorer.ipynb", SHOW, READ, SET, REFUSE, AGAIN)
+    write_notebook(folder / "explorer.ipynb", SHOW, READ, SET, REFUSE, AGAIN, LIVE)
     with start_lab(folder) as lab, open_browser(path) as browser:
         size = dict(width=1300, height=1500)
         page = watched_page(browser, viewport=size, color_scheme="dark")
@@ -174,6 +179,19 @@ def test_text_stands_out_in_the_themes_of_jupyterlab(theme, notebook, shown):
     assert len(found) > 20
     assert min(found, key=lambda pair: pair[1])[1] >= 4.5
     assert shown.root.evaluate("e => getComputedStyle(e).colorScheme") == theme.lower()
+
+
+def test_the_live_model_runs_in_a_cell(notebook, boot):
+    notebook.run(5)
+    live = notebook.page.locator(".ae-live")
+    best = live.locator(".ae-predictions li").first
+    expect(best).to_contain_text(boot.about["predictions"][0]["name"], timeout=30_000)
+    shown = best.locator(".ae-number").text_content()
+    assert shown == percent(boot.about["predictions"][0]["probability"], "looks-at")
+    live.get_by_role("button", name="Trouser", exact=True).click()
+    expect(best).to_contain_text("Trouser")
+    wide = live.evaluate("(e) => [e.scrollWidth, e.clientWidth]")
+    assert wide[0] <= wide[1]
 
 
 def test_the_console_stayed_quiet(notebook):

@@ -1,4 +1,4 @@
-"""The attention explorer in JupyterLab and VS Code, in step with Python.
+"""The attention explorer and the live model in JupyterLab and VS Code.
 
 Needs anywidget: pip install "going-modular[notebooks]".
 """
@@ -11,6 +11,7 @@ from torch import Tensor
 from going_modular.errors import InputError
 from going_modular.explorer.bundle import bundle, read_part
 from going_modular.explorer.data import Exploration, check_head, explore_image
+from going_modular.explorer.live_page import live_parts
 from going_modular.vit import ViT
 
 try:
@@ -21,7 +22,7 @@ except ImportError:
         "a page with going_modular.explorer.page.write_page"
     ) from None
 
-__all__ = ["VIEWS", "AttentionExplorer", "explore"]
+__all__ = ["VIEWS", "AttentionExplorer", "LiveModel", "explore", "run_live"]
 
 VIEWS = ("looks-at", "looked-at-by", "contributes", "rollout")
 
@@ -87,3 +88,31 @@ def explore(
 ) -> AttentionExplorer:
     """A widget for one image; arguments as for `data.explore_image`."""
     return AttentionExplorer(explore_image(model, image, class_names, **options))
+
+
+class LiveModel(anywidget.AnyWidget):
+    """One image, four equations: the model runs in the reader's browser.
+
+    Nothing comes back to Python, so nothing here changes once it is shown.
+    """
+
+    _esm = bundle("live/widget.js")
+    _css = read_part("explorer.css") + read_part("live/live.css")
+
+    about = traitlets.Dict().tag(sync=True)
+    weights = traitlets.Bytes().tag(sync=True)
+    examples = traitlets.Bytes().tag(sync=True)
+    image = traitlets.Bytes().tag(sync=True)
+
+    def __init__(self, about: dict, arrays: dict[str, bytes]):
+        super().__init__(about=about, **arrays)
+
+
+def run_live(
+    model: ViT,
+    class_names: Sequence[str],
+    image: Tensor | None = None,
+    source: str = "",
+) -> LiveModel:
+    """A widget in which a model runs; arguments as for `live_page.live_page`."""
+    return LiveModel(*live_parts(model, class_names, image, source))

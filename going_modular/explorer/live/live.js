@@ -460,7 +460,8 @@ export async function mountLive(root, parts) {
     did.opened.push(address.what);
     drawSum();
     draw();
-    if (matchMedia("(max-width: 70rem)").matches) panel.box.scrollIntoView({ block: "nearest" });
+    const below = panel.box.offsetTop > right.offsetTop; // where there is little room
+    if (below) panel.box.scrollIntoView({ block: "nearest" });
   }
   const explained = (address) =>
     explain({ sizes, weights }, seen, state.changes, seen.bytes, address);
