@@ -66,7 +66,8 @@ def prepared(tmp_path_factory) -> Path:
             Image.new("RGB", (80, 70), colour).save(
                 folder / "path/to/photos" / name / f"{i}.jpg"
             )
-    Image.new("RGB", (80, 40), (9, 200, 9)).save(folder / "photo.jpg")
+    for name in ("photo.jpg", "other.jpg"):
+        Image.new("RGB", (80, 40), (9, 200, 9)).save(folder / name)
     (folder / "notebooks").mkdir()
     for path in NOTEBOOKS:
         shutil.copy(path, folder / "notebooks")

@@ -24,9 +24,6 @@ nb_mime_priority_overrides = [
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 4
 
-# SVG, because fonts are not loaded from the disk everywhere.
-mathjax_path = "mathjax/tex-svg.js"
-
 autodoc_default_options = {"members": True, "show-inheritance": False}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -53,3 +50,8 @@ html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": False,
 }
+
+
+def setup(app) -> None:
+    """Equations as SVG: not every browser loads fonts from the disk."""
+    app.config.mathjax_path = "mathjax/tex-svg.js"

@@ -5,8 +5,7 @@ const watcher = new ResizeObserver((changes) => {
   for (const { target } of changes) {
     const scrolls = target.scrollWidth > target.clientWidth
       || target.scrollHeight > target.clientHeight;
-    if (scrolls) target.tabIndex = 0;
-    else if (target.tabIndex === 0) target.removeAttribute("tabindex");
+    if (scrolls) target.tabIndex = 0; // for good: the window may become narrow again
   }
 });
 
