@@ -555,6 +555,24 @@ def test_photos_become_images_of_the_model(live, tmp_path):
     assert (live.numbers("logits") == before).all()
 
 
+def test_many_changes_at_once_end_with_the_last(live):
+    """While a pass is under way more changes come, and the page is drawn."""
+    images, _ = example_images()
+    live.show(images[1])
+    live.ask(
+        "async (handle) => { for (let i = 1; i <= 30; i++) {"
+        " handle.update({ grey: [i], token: i });"
+        " if (i % 7 === 0) await new Promise((done) => setTimeout(done, 9)); }"
+        " await handle.settled(); return 0; }"
+    )
+    changed = images[1].clone()
+    row, column = divmod(30, 7)
+    changed[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 128
+    expected = intermediates(live.model, changed)
+    np.testing.assert_allclose(live.numbers("logits"), expected["logits"], atol=1e-4)
+    assert live.page.complaints == []
+
+
 def test_one_can_draw_with_mouse_and_with_keys(live):
     live.free()
     live.root.get_by_role("button", name="Empty image").click()

@@ -65,7 +65,8 @@ export const STEPS = [
     asks: "Open a number of z, and follow the MLP down to the numbers inside it.",
     parts: ["equation3"],
     sets: { view: { equation3: "z" } },
-    done: (now, then, did) => did.opened.includes("active") || did.opened.includes("hidden"),
+    done: (now, then, did) =>
+      did.opened.includes("active") || did.opened.includes("hidden"),
   },
   {
     title: "The answer grows block by block",

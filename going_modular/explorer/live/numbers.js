@@ -6,8 +6,10 @@ import { UNSEEN, element, paint, placeByKey, stepOf } from "../drawing.js";
 export function digits(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  const text = size >= 1e5 || size < 1e-4 ? value.toExponential(1)
-    : String(Number(value.toPrecision(3)));
+  const text =
+    size >= 1e5 || size < 1e-4
+      ? value.toExponential(1)
+      : String(Number(value.toPrecision(3)));
   return text.replace("-", "\u2212");
 }
 
@@ -35,10 +37,19 @@ export function numberTable(name, colours, say, open) {
   const mark = element("div", { className: "mark" });
   const line = element("div", { className: "mark-row" });
   const figures = element("div", { className: "figures", ...UNSEEN });
-  const field = element("div", {
-    className: "field", tabIndex: 0, role: "application",
-    "aria-roledescription": "table of numbers",
-  }, canvas, line, mark, figures);
+  const field = element(
+    "div",
+    {
+      className: "field",
+      tabIndex: 0,
+      role: "application",
+      "aria-roledescription": "table of numbers",
+    },
+    canvas,
+    line,
+    mark,
+    figures,
+  );
   const readout = element("p", { className: "readout", "aria-live": "polite" });
   const ends = element("p", { className: "ends" });
   const box = element("div", { className: "table" }, field, ends, readout);
@@ -46,13 +57,14 @@ export function numberTable(name, colours, say, open) {
 
   function place(newRow, newColumn) {
     [row, column] = [newRow, newColumn];
-    mark.style.left = `${100 * column / columns}%`;
-    mark.style.top = `${100 * row / rows}%`;
+    mark.style.left = `${(100 * column) / columns}%`;
+    mark.style.top = `${(100 * row) / rows}%`;
     readout.textContent = `${say(row, column)}: ${digits(numbers[row * columns + column])}`;
   }
   function under(event) {
     const box = canvas.getBoundingClientRect();
-    const inside = (share, count) => Math.max(0, Math.min(count - 1, Math.floor(share * count)));
+    const inside = (share, count) =>
+      Math.max(0, Math.min(count - 1, Math.floor(share * count)));
     return [
       inside((event.clientY - box.top) / box.height, rows),
       inside((event.clientX - box.left) / box.width, columns),
@@ -89,19 +101,28 @@ export function numberTable(name, colours, say, open) {
     }
     context.putImageData(pixels, 0, 0);
     const few = values.length <= 64 && columns <= 8;
-    figures.replaceChildren(...(few ? Array.from(values, (value, i) => {
-      const dark = pixels.data[4 * i] + pixels.data[4 * i + 1] + pixels.data[4 * i + 2] < 380;
-      return element("span", { className: dark ? "on-dark" : "" }, digits(value));
-    }) : []));
+    figures.replaceChildren(
+      ...(few
+        ? Array.from(values, (value, i) => {
+            const dark =
+              pixels.data[4 * i] + pixels.data[4 * i + 1] + pixels.data[4 * i + 2] <
+              380;
+            return element("span", { className: dark ? "on-dark" : "" }, digits(value));
+          })
+        : []),
+    );
     figures.style.gridTemplateColumns = `repeat(${columns}, 1fr)`;
-    field.setAttribute("aria-label",
-      `${name}: ${rows} rows, ${columns} columns. Arrows move, Enter opens a number.`);
+    field.setAttribute(
+      "aria-label",
+      `${name}: ${rows} rows, ${columns} columns. Arrows move, Enter opens a number.`,
+    );
     mark.style.width = `${100 / columns}%`;
     mark.style.height = `${100 / rows}%`;
     line.hidden = chosen < 0 || rows === 1;
-    line.style.top = `${100 * chosen / rows}%`;
+    line.style.top = `${(100 * chosen) / rows}%`;
     line.style.height = `${100 / rows}%`;
-    ends.textContent = shares ? `violet is 0, yellow is ${digits(highest)}`
+    ends.textContent = shares
+      ? `violet is 0, yellow is ${digits(highest)}`
       : `blue is ${digits(-highest)}, red is ${digits(highest)}`;
     place(Math.min(row, rows - 1), Math.min(column, columns - 1));
   }
@@ -121,14 +142,23 @@ export function sumPanel(open, back) {
   const empty = element("p", {}, "Choose any number to see what it is made of.");
   const filled = element("div", { hidden: true }, words, total, tables, backButton);
   title.textContent = "The sum behind it";
-  const box = element("aside", { className: "sum", "aria-labelledby": "live-sum" },
-    title, empty, filled);
+  const box = element(
+    "aside",
+    { className: "sum", "aria-labelledby": "live-sum" },
+    title,
+    empty,
+    filled,
+  );
 
   /** A value that leads on, if it has an address. */
   function link({ label, value, address }, nameless = false) {
     const text = digits(value);
     if (!address) return element("span", { className: "number" }, text);
-    const button = element("button", { type: "button", className: "open number" }, text);
+    const button = element(
+      "button",
+      { type: "button", className: "open number" },
+      text,
+    );
     button.setAttribute("aria-label", `${nameless ? "" : `${label}: `}${text}, open`);
     button.addEventListener("click", () => open(address));
     return button;
@@ -144,15 +174,29 @@ export function sumPanel(open, back) {
     const shown = all ? terms : order.slice(0, SHOWN);
     const rest = all ? 0 : terms.length - shown.length;
     const lines = shown.map(({ a, b, value }) =>
-      rowOf(a.label, cell(link(a)), cell(link(b)), cell(digits(value))));
+      rowOf(a.label, cell(link(a)), cell(link(b)), cell(digits(value))),
+    );
     if (rest > 0) {
       const others = order.slice(SHOWN).reduce((sum, { value }) => sum + value, 0);
       lines.push(rowOf(`${rest} smaller ones`, cell(), cell(), cell(digits(others))));
     }
-    return element("table", {},
-      element("thead", {}, element("tr", {}, heading(rest > 0 ? "largest terms" : "terms"),
-        heading("this"), heading("times"), heading("makes"))),
-      element("tbody", {}, ...lines));
+    return element(
+      "table",
+      {},
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          heading(rest > 0 ? "largest terms" : "terms"),
+          heading("this"),
+          heading("times"),
+          heading("makes"),
+        ),
+      ),
+      element("tbody", {}, ...lines),
+    );
   }
 
   function show(found, depth) {
@@ -166,7 +210,11 @@ export function sumPanel(open, back) {
     if (found.terms.length) {
       parts.push(products(found.terms, found.terms.length <= SHOWN));
       if (found.terms.length > SHOWN) {
-        const more = element("button", { type: "button" }, `All ${found.terms.length} terms`);
+        const more = element(
+          "button",
+          { type: "button" },
+          `All ${found.terms.length} terms`,
+        );
         more.addEventListener("click", () => {
           parts[0].replaceWith(products(found.terms, true));
           more.remove();
@@ -176,8 +224,17 @@ export function sumPanel(open, back) {
     }
     const lines = [...found.added, ...found.steps];
     if (lines.length) {
-      parts.push(element("table", {}, element("tbody", {},
-        ...lines.map((line) => rowOf(line.label, cell(link(line)))))));
+      parts.push(
+        element(
+          "table",
+          {},
+          element(
+            "tbody",
+            {},
+            ...lines.map((line) => rowOf(line.label, cell(link(line)))),
+          ),
+        ),
+      );
     }
     tables.replaceChildren(...parts);
   }

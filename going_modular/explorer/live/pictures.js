@@ -10,7 +10,8 @@ export function bytesOf({ data }, { height, width, channels }) {
   const bytes = new Uint8Array(channels * height * width);
   for (let i = 0; i < height * width; i++) {
     const rgb = [data[4 * i], data[4 * i + 1], data[4 * i + 2]];
-    if (channels === 3) rgb.forEach((value, c) => (bytes[c * height * width + i] = value));
+    if (channels === 3)
+      rgb.forEach((value, c) => (bytes[c * height * width + i] = value));
     else bytes[i] = Math.round(LUMA.reduce((sum, share, c) => sum + share * rgb[c], 0));
   }
   return bytes;
@@ -35,10 +36,10 @@ export function fitBytes(bytes, from, to) {
   for (let c = 0; c < to.channels; c++) {
     const channel = Math.min(c, from.channels - 1) * from.height * from.width;
     for (let y = 0; y < to.height; y++) {
-      const row = Math.floor(y * from.height / to.height) * from.width;
+      const row = Math.floor((y * from.height) / to.height) * from.width;
       for (let x = 0; x < to.width; x++) {
         fitted[(c * to.height + y) * to.width + x] =
-          bytes[channel + row + Math.floor(x * from.width / to.width)];
+          bytes[channel + row + Math.floor((x * from.width) / to.width)];
       }
     }
   }
@@ -52,7 +53,8 @@ export async function readPhoto(file, sizes) {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
     throw new PictureError(
-      `${file.name} is no picture that this browser can read; choose a PNG or a JPEG.`);
+      `${file.name} is no picture that this browser can read; choose a PNG or a JPEG.`,
+    );
   }
   const { height, width } = sizes;
   const scale = Math.min(bitmap.width / width, bitmap.height / height);
@@ -60,8 +62,17 @@ export async function readPhoto(file, sizes) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, (bitmap.width - w) / 2, (bitmap.height - h) / 2, w, h,
-    0, 0, width, height);
+  context.drawImage(
+    bitmap,
+    (bitmap.width - w) / 2,
+    (bitmap.height - h) / 2,
+    w,
+    h,
+    0,
+    0,
+    width,
+    height,
+  );
   bitmap.close();
   return bytesOf(context.getImageData(0, 0, width, height), sizes);
 }
@@ -92,7 +103,8 @@ export function dab(bytes, { height, width, channels }, y, x, value = 255) {
       const distance = Math.hypot(row - y, column - x);
       if (row < 0 || column < 0 || row >= height || column >= width) continue;
       if (distance > reach) continue;
-      for (let c = 0; c < channels; c++) made[(c * height + row) * width + column] = value;
+      for (let c = 0; c < channels; c++)
+        made[(c * height + row) * width + column] = value;
     }
   }
   return made;
@@ -103,16 +115,25 @@ export function dab(bytes, { height, width, channels }, y, x, value = 255) {
  *
  * order: for each place, which patch of the image is there. grey: places.
  */
-export function arrange(bytes, { height, width, channels, patchSize: P, columns }, order, grey) {
+export function arrange(
+  bytes,
+  { height, width, channels, patchSize: P, columns },
+  order,
+  grey,
+) {
   const made = bytes.slice();
   order.forEach((source, place) => {
     if (source === place && !grey.includes(place)) return;
     const [top, left] = [Math.floor(place / columns) * P, (place % columns) * P];
-    const [fromTop, fromLeft] = [Math.floor(source / columns) * P, (source % columns) * P];
+    const [fromTop, fromLeft] = [
+      Math.floor(source / columns) * P,
+      (source % columns) * P,
+    ];
     for (let c = 0; c < channels; c++) {
       for (let y = 0; y < P; y++) {
         for (let x = 0; x < P; x++) {
-          made[(c * height + top + y) * width + left + x] = grey.includes(place) ? 128
+          made[(c * height + top + y) * width + left + x] = grey.includes(place)
+            ? 128
             : bytes[(c * height + fromTop + y) * width + fromLeft + x];
         }
       }

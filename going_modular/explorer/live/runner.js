@@ -25,7 +25,8 @@ export function startRunner(source) {
       if (why === undefined) resolve(found);
       else reject(new Error(why));
     };
-    worker.onerror = (event) => { // it could not even start
+    worker.onerror = (event) => {
+      // it could not even start
       event.preventDefault();
       worker = null;
       for (const { resolve, reject, task, parts } of waiting.values()) {

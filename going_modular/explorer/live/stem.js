@@ -51,5 +51,8 @@ export function convStem(image, { channels, height, width, stem }, weights) {
     [inputs, rows, columns] = [outputs, rows / 2, columns / 2];
   });
   const places = rows * columns;
-  return Float64Array.from(map, (_, i) => map[(i % inputs) * places + Math.floor(i / inputs)]);
+  return Float64Array.from(
+    map,
+    (_, i) => map[(i % inputs) * places + Math.floor(i / inputs)],
+  );
 }
