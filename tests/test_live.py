@@ -573,6 +573,21 @@ def test_many_changes_at_once_end_with_the_last(live):
     assert live.page.complaints == []
 
 
+def test_a_sum_belongs_to_the_pass_that_is_shown(live):
+    """Also while the next pass, in which a residual is gone, is still under way."""
+    live.show(example_images()[0][2])
+    shown, said = live.ask(
+        "(handle) => { const { D } = handle.sizes();"
+        " handle.update({ changes: { positions: true, temperature: 1,"
+        " noResidual: ['msa 1'] } });"
+        " const address = { what: 'zPrime', layer: 1, row: 1, column: 1 };"
+        " return [handle.seen().layers[0].zPrime[D + 1],"
+        " handle.explain(address).total]; }"
+    )
+    assert shown == pytest.approx(said, abs=1e-9)
+    live.change()
+
+
 def test_one_can_draw_with_mouse_and_with_keys(live):
     live.free()
     live.root.get_by_role("button", name="Empty image").click()

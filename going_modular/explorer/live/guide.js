@@ -37,7 +37,7 @@ export const STEPS = [
   },
   {
     title: "Tokens look at each other",
-    says: "In attention, each token takes a share of every other, and the shares of a row sum to one.",
+    says: "In attention, each token takes a share of every token, itself included, and these shares sum to one.",
     asks: "Choose a head, then click a patch of the image: bright patches are those it looks at.",
     parts: ["equation2"],
     sets: { view: { equation2: "attention" } },

@@ -464,12 +464,13 @@ export async function mountLive(root, parts) {
 
   /** What the model gives for the state, with the guesses in order. */
   async function pass() {
+    const { changes } = state;
     const bytes = arrange(state.bytes, sizes, state.order, state.grey);
-    const found = await ask("run", { bytes, changes: state.changes });
+    const found = await ask("run", { bytes, changes });
     const probabilities = softmax(found.logits.slice());
     const best = Array.from(probabilities, (_, k) => k);
     best.sort((a, b) => probabilities[b] - probabilities[a]);
-    return { ...found, bytes, probabilities, best };
+    return { ...found, bytes, changes, probabilities, best };
   }
 
   /** Passes, until the state has not changed during one; what is there stays meanwhile. */
@@ -686,7 +687,7 @@ export async function mountLive(root, parts) {
     if (below) panel.box.scrollIntoView({ block: "nearest" });
   }
   const explained = (address) =>
-    explain({ sizes, weights }, seen, state.changes, seen.bytes, address);
+    explain({ sizes, weights }, seen, seen.changes, seen.bytes, address);
 
   function drawSum() {
     if (!opened.length || !seen) return panel.clear();

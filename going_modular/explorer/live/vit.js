@@ -126,7 +126,7 @@ export function attention(normed, part, { D, T, heads: nh, temperature }) {
   return { qkv, attention: A, values, msa: linear(values, part("out"), D) };
 }
 
-/** Twice its logistic-like curve: x Phi(x), or its approximation by tanh. */
+/** GELU of a number: x Phi(x), or its approximation by tanh. */
 export function gelu(x, kind) {
   if (kind === "tanh") {
     return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
