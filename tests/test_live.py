@@ -465,6 +465,24 @@ def test_a_model_that_train_py_wrote_is_taken(browser, tmp_path):
     assert live.page.complaints == []
 
 
+def test_changes_while_a_model_is_read_wait_for_it(browser, tmp_path):
+    names = load_builtin()[1].class_names
+    live = Live(browser, tmp_path, from_pretrained("built-in", quiet=True), names)
+    content = base64.b64encode(to_bytes(random_model(TINY), NAMES)).decode()
+    live.ask(
+        "async (handle, text) => { const bytes = Uint8Array.from(atob(text),"
+        " (c) => c.charCodeAt(0)); const taken = handle.takeFile("
+        "new File([bytes], 'model.safetensors'));"
+        " for (let i = 0; i < 20; i++) { handle.update({ grey: [i % 9] });"
+        " await new Promise((done) => setTimeout(done, 2)); }"
+        " await taken; await handle.settled(); return 0; }",
+        content,
+    )
+    assert live.guess() in NAMES and live.root.get_by_role("gridcell").count() == 15
+    assert len(live.numbers("logits")) == 5
+    assert live.page.complaints == []
+
+
 def damaged_models() -> dict[str, tuple[bytes, str]]:
     """Files that are no model which the page can run, and what it says of them."""
     model = random_model(TINY)

@@ -123,14 +123,20 @@ export function placeByKey({ key, ctrlKey }, row, column, rows, columns) {
   }[key];
 }
 
+/** A bar as long as a share of its place. */
+export function makeBar(share) {
+  const bar = element("div", { className: "bar" }, element("div"));
+  bar.firstChild.style.width = `${100 * share}%`;
+  return bar;
+}
+
 /** The classes and their bars; nothing for a backbone, which has no head. */
 export function makePredictions(predictions) {
   if (!predictions.length) return "";
   const lines = predictions.map(({ name, probability }) => {
-    const bar = element("div", { className: "bar" }, element("div"));
-    bar.firstChild.style.width = `${100 * probability}%`;
     return element("li", {}, element("span", { className: "name" }, name),
-      element("span", { className: "number" }, format(probability)), bar);
+      element("span", { className: "number" }, format(probability)),
+      makeBar(probability));
   });
   return element("section", { className: "predictions" },
     element("h3", {}, "What the model predicts"), element("ol", {}, ...lines));

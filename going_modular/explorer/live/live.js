@@ -7,6 +7,7 @@ import {
   choices,
   element,
   format,
+  makeBar,
   makeRamp,
   makeStage,
   paint,
@@ -526,9 +527,15 @@ export async function mountLive(root, parts) {
   }
 
   async function takeModel(file) {
-    const found = await ask("read", { buffer: await file.arrayBuffer() });
-    const from = { height: sizes.height, width: sizes.width, channels: sizes.channels };
+    const buffer = await file.arrayBuffer();
     await settled();
+    const reading = ask("read", { buffer });
+    running = reading.catch(() => {}); // no pass begins before its sizes are known
+    const found = await reading.finally(() => (running = null)).catch((error) => {
+      run(); // what has changed meanwhile, with the model that stays
+      throw error;
+    });
+    const from = { height: sizes.height, width: sizes.width, channels: sizes.channels };
     ({ sizes, classNames, weights } = found);
     [seen, first, past, opened] = [null, null, [], []];
     Object.assign(state, {
@@ -811,12 +818,6 @@ export async function mountLive(root, parts) {
           : `${state.source}: where ${who} looks in layer ${state.layer}, ${which}`;
   }
 
-  const bar = (share) => {
-    const made = element("div", { className: "bar" }, element("div"));
-    made.firstChild.style.width = `${100 * share}%`;
-    return made;
-  };
-
   function drawGuess() {
     const { best, probabilities } = seen;
     guesses.replaceChildren(
@@ -828,7 +829,7 @@ export async function mountLive(root, parts) {
             {},
             element("span", { className: "name" }, classNames[k]),
             element("span", { className: "number" }, format(probabilities[k])),
-            bar(probabilities[k]),
+            makeBar(probabilities[k]),
           ),
         ),
     );
@@ -930,7 +931,7 @@ export async function mountLive(root, parts) {
             row: token,
             column: best,
           }),
-          bar(found[best]),
+          makeBar(found[best]),
         );
       }),
     );
