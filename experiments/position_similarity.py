@@ -69,7 +69,7 @@ STUDY = Study(
         "8 epochs, rate 0.001": dict(learning_rate=1e-3),
         "8 epochs, rate 0.004": dict(learning_rate=4e-3),
         "8 epochs, rate 0.001, weight decay 1": dict(weight_decay=1.0),
-        "24 epochs, rate 0.001": dict(epochs=24),
+        "16 epochs, rate 0.001": dict(epochs=16),
     },
 )
 

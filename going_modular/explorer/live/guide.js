@@ -4,7 +4,10 @@
 // is asked after each change: `now` is the state, `then` the state when the step began,
 // `did` what was done since.
 
-export const STEPS = [
+import { element } from "../drawing.js";
+import { button } from "./controls.js";
+
+const STEPS = [
   {
     title: "An image is a grid of patches",
     says: "The model never sees the whole image: it is cut into squares, which are put in a row like words.",
@@ -84,3 +87,62 @@ export const STEPS = [
     done: (now, then, did) => did.guesses.size > 1,
   },
 ];
+
+/**
+ * Builds the panel of the steps. Returns box, begin() for the step that the state names,
+ * draw(), shows(part), and opened(what) and guessed(k) to be told of what was done.
+ *
+ * onBegin: called when a step begins.
+ */
+export function makeGuide(session, onBegin) {
+  const { state } = session;
+  let then, did; // the state when the step began, and what was done since
+  const title = element("h3", { tabIndex: -1 });
+  const says = element("p");
+  const asks = element("p", { className: "asks" });
+  const back = button("Back", () => go(state.step - 1));
+  const next = button("Next", () => go(state.step + 1));
+  const box = element(
+    "section",
+    { className: "guide", "aria-label": "Guide" },
+    title,
+    says,
+    asks,
+    element("p", { className: "line" }, back, next),
+  );
+
+  function begin() {
+    const { view, ...others } = STEPS[state.step].sets ?? {};
+    const all = { ...others, view: { ...state.view, ...view }, swapping: -1 };
+    Object.assign(state, all);
+    then = { ...state };
+    did = { opened: [], guesses: new Set(session.seen?.best.slice(0, 1)), done: false };
+    onBegin();
+  }
+  function go(step) {
+    state.step = Math.max(0, Math.min(STEPS.length - 1, step));
+    begin();
+    session.onChange();
+    title.focus();
+  }
+  function draw() {
+    const step = STEPS[state.step];
+    box.hidden = state.mode !== "guided";
+    title.textContent = `${state.step + 1} of ${STEPS.length}. ${step.title}`;
+    says.textContent = step.says;
+    back.disabled = state.step === 0;
+    next.disabled = state.step === STEPS.length - 1;
+    if (!session.seen) return;
+    did.done ||= step.done(state, then, did);
+    asks.textContent = (did.done ? "Done: " : "Try it: ") + step.asks;
+    asks.classList.toggle("ae-done", did.done);
+  }
+  return {
+    box,
+    begin,
+    draw,
+    shows: (part) => state.mode === "free" || STEPS[state.step].parts.includes(part),
+    opened: (what) => did.opened.push(what),
+    guessed: (k) => did.guesses.add(k),
+  };
+}

@@ -16,7 +16,7 @@ function learned(name, value) {
 }
 
 /** A row of `x` times a row of a weight, plus a bias: the sum of a linear layer. */
-function product(x, from, of, { weight, bias }, output, inputs, unit) {
+function product(x, from, of, { weight, bias }, output, inputs, unit = "number") {
   const terms = Array.from({ length: inputs }, (_, j) => ({
     a: { label: `${unit} ${j + 1}`, value: x[from + j], address: of(j) },
     b: learned("weight", weight[output * inputs + j]),
@@ -97,6 +97,8 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
   const inBlock = (name) => part(`encoder.blocks.${layer - 1}.${name}`);
   const here = seen.layers[layer - 1];
   const at = (kind, more) => (column) => ({ what: kind, layer, row, column, ...more });
+  const tokenTimes = (kind, name) =>
+    product(here[kind], row * D, at(kind), inBlock(name), column, D);
   const below =
     layer > 1
       ? { z: seen.layers[layer - 2].z, of: at("z", { layer: layer - 1 }) }
@@ -202,15 +204,7 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
           `${["Query", "Key", "Value"][kind]} of ${nameOf(row)}, layer ${layer}, ` +
           `head ${Math.floor(place / dh) + 1}, ${dimension(place % dh)}`,
         equation: "Equation 5: LN(z) times a column of U_qkv",
-        ...product(
-          here.norm1,
-          row * D,
-          at("norm1"),
-          inBlock("msa_block.msa.qkv"),
-          column,
-          D,
-          "number",
-        ),
+        ...tokenTimes("norm1", "msa_block.msa.qkv"),
       });
     },
     score: () => {
@@ -322,15 +316,7 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
       whole({
         title: `MSA, layer ${layer}, ${nameOf(row)}, ${dimension(column)}`,
         equation: "Equation 8: all heads times a column of U_msa",
-        ...product(
-          here.values,
-          row * D,
-          at("values"),
-          inBlock("msa_block.msa.out"),
-          column,
-          D,
-          "number",
-        ),
+        ...tokenTimes("values", "msa_block.msa.out"),
       }),
     zPrime: () =>
       whole({
@@ -369,15 +355,7 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
       whole({
         title: `Inside the MLP, layer ${layer}, ${nameOf(row)}, ${dimension(column)} of ${F}`,
         equation: "the first linear layer, before GELU",
-        ...product(
-          here.norm2,
-          row * D,
-          at("norm2"),
-          inBlock("mlp_block.mlp.linear_1"),
-          column,
-          D,
-          "number",
-        ),
+        ...tokenTimes("norm2", "mlp_block.mlp.linear_1"),
       }),
     active: () => {
       const x = here.hidden[row * F + column];
@@ -403,7 +381,6 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
           inBlock("mlp_block.mlp.linear_2"),
           column,
           F,
-          "number",
         ),
       });
     },
@@ -447,15 +424,7 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
     },
     headHidden: () => {
       const y = readToken({ sizes, weights }, seen, layer, row);
-      const { terms, added } = product(
-        y,
-        0,
-        at("read"),
-        part("head.0"),
-        column,
-        D,
-        "number",
-      );
+      const { terms, added } = product(y, 0, at("read"), part("head.0"), column, D);
       const sum = [...terms, ...added].reduce((total, { value }) => total + value, 0);
       return whole({
         title: `Inside the head, ${dimension(column)}`,
@@ -473,22 +442,14 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
         return whole({
           title,
           equation: "the head: y times a row of its weights",
-          ...product(y, 0, at("read"), part("head"), column, D, "number"),
+          ...product(y, 0, at("read"), part("head"), column, D),
         });
       }
       const inner = linear(y, part("head.0"), D).map(Math.tanh); // (representation,)
       return whole({
         title,
         equation: "the head's second linear layer",
-        ...product(
-          inner,
-          0,
-          at("headHidden"),
-          part("head.2"),
-          column,
-          representation,
-          "number",
-        ),
+        ...product(inner, 0, at("headHidden"), part("head.2"), column, representation),
       });
     },
     probability: () => {
