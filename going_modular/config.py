@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ViTConfig', 'VARIANTS', 'variant_sizes', 'check_sizes', 'require_positive_integer', 'count_parameters']
 
-# %% ../notebooks/00_start_here.ipynb #0c2be700
+# %% ../notebooks/00_start_here.ipynb #bba170e0
 from dataclasses import dataclass
 
 
