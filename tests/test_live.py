@@ -102,6 +102,10 @@ class Live:
             images.flatten().tolist(),
         )
 
+    def settle(self) -> None:
+        """Wait until the model has answered."""
+        self.ask("(handle) => handle.settled().then(() => 0)")
+
     def free(self) -> None:
         self.choose("free", "Way through")
 
@@ -123,7 +127,7 @@ class Live:
         field = self.root.locator("label", has_text=f"Your {kind}").locator("input")
         field.set_input_files(path)
         self.page.wait_for_timeout(300)
-        self.ask("(handle) => handle.settled().then(() => 0)")
+        self.settle()
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +288,7 @@ def test_grey_and_swapped_patches_are_those_of_the_image(live):
     np.testing.assert_allclose(live.numbers("logits"), expected["logits"], atol=1e-4)
     assert "Before your changes: Bag" in live.root.text_content()
     live.root.get_by_role("button", name="Undo").click()
-    live.ask("(handle) => handle.settled().then(() => 0)")
+    live.settle()
     expected = intermediates(live.model, image)
     np.testing.assert_allclose(live.numbers("logits"), expected["logits"], atol=1e-4)
 
@@ -399,27 +403,21 @@ def test_the_ten_steps_can_all_be_done(browser, tmp_path):
             root.locator(".ae-sum").get_by_role("button", name=name).first.click()
 
     def grey_until_another_guess():
-        live.choose("grey out", "A click on the image")
         first, number = live.guess(), 0
         while live.guess() == first and number < 49:
             live.patch(number).click()
-            live.ask("(handle) => handle.settled().then(() => 0)")
+            live.settle()
             number += 1
 
     deeds = [
         lambda: root.get_by_role("button", name="Trouser", exact=True).click(),
         lambda: (live.patch(17).click(), field().click()),
         lambda: field().click(position={"x": 50, "y": 100}),
-        lambda: root.get_by_role("checkbox", name="Positions are added").uncheck(),
-        lambda: (
-            root.get_by_role("button", name="Undo").click(),
-            live.choose("2", "Head"),
-            live.patch(30).click(),
-        ),
+        lambda: root.get_by_role("checkbox", name="Add the positions").uncheck(),
+        lambda: (live.choose("2", "Attention head"), live.patch(30).click()),
         lambda: (field().click(position={"x": 90, "y": 90}), open_first("score: ")),
         lambda: root.get_by_role("checkbox", name="residual of attention").uncheck(),
         lambda: (
-            root.get_by_role("button", name="Undo").click(),
             field().click(position={"x": 90, "y": 90}),
             open_first("MLP: ", "number "),
         ),
@@ -431,10 +429,26 @@ def test_the_ten_steps_can_all_be_done(browser, tmp_path):
         assert f"{number} of 10." in root.locator(".ae-guide").text_content()
         assert asks.text_content().startswith("Try it: ")
         deed()
-        live.ask("(handle) => handle.settled().then(() => 0)")
+        live.settle()
         assert asks.text_content().startswith("Done: "), number
-        if number < 10:
-            root.get_by_role("button", name="Next").click()
+        on = "Next" if number < 10 else "Go on freely"
+        root.get_by_role("button", name=on).click()
+        live.settle()
+        state = live.ask(
+            "(handle) => { const { bytes, ...rest } = handle.state;"
+            " return { ...rest, original: 0 }; }"
+        )
+        if number < 10:  # what a step has changed is put back for the next one
+            assert state["changes"] == {
+                "positions": True,
+                "temperature": 1,
+                "noResidual": [],
+            }
+            assert state["grey"] == [] and state["order"] == list(range(49))
+            assert state["tool"] == ("grey" if number == 9 else "look")
+            assert live.guess() == "Trouser"
+    assert root.locator(".ae-guide").is_hidden()
+    assert root.locator(".ae-section:not([hidden])").count() == 6
     assert live.page.complaints == []
 
 
@@ -461,7 +475,7 @@ def test_a_model_that_train_py_wrote_is_taken(browser, tmp_path):
             live.numbers("logits"), expected["logits"], atol=1e-4
         )
         live.root.get_by_role("button", name="Sandal").click()
-        live.ask("(handle) => handle.settled().then(() => 0)")
+        live.settle()
     assert live.page.complaints == []
 
 
@@ -562,7 +576,7 @@ def test_photos_become_images_of_the_model(live, tmp_path):
     seen = live.numbers("bytes").reshape(28, 28)
     assert seen[0, 0] == 5 and abs(seen[14, 14] - (255 - 81)) <= 2
     live.root.get_by_role("button", name="Swap light and dark").click()
-    live.ask("(handle) => handle.settled().then(() => 0)")
+    live.settle()
     assert live.numbers("bytes").reshape(28, 28)[0, 0] == 250
     before = live.numbers("logits")
     (tmp_path / "letter.png").write_text("no picture")
@@ -609,7 +623,7 @@ def test_a_sum_belongs_to_the_pass_that_is_shown(live):
 def test_one_can_draw_with_mouse_and_with_keys(live):
     live.free()
     live.root.get_by_role("button", name="Empty image").click()
-    live.ask("(handle) => handle.settled().then(() => 0)")
+    live.settle()
     assert not live.numbers("bytes").any()
     stage = live.root.locator(".ae-stage")
     stage.scroll_into_view_if_needed()
@@ -619,26 +633,182 @@ def test_one_can_draw_with_mouse_and_with_keys(live):
     mouse.down()
     mouse.move(box["x"] + box["width"] * 3 / 4, box["y"] + box["height"] / 2, steps=4)
     mouse.up()
-    live.ask("(handle) => handle.settled().then(() => 0)")
+    live.settle()
     drawn = live.numbers("bytes").reshape(28, 28)
     assert (drawn[14, 8:20] == 255).all() and not drawn[:10].any()
     live.root.get_by_role("button", name="Undo").click()
-    live.ask("(handle) => handle.settled().then(() => 0)")
+    live.settle()
     assert not live.numbers("bytes").any()
     live.root.get_by_role("gridcell").first.focus()
     for key in ("Home", "PageUp", "ArrowRight", "ArrowRight", " "):
         live.page.keyboard.press(key)
-    live.ask("(handle) => handle.settled().then(() => 0)")
+    live.settle()
     drawn = live.numbers("bytes").reshape(28, 28)
     assert drawn[0, 2] == 255 and drawn.sum() <= 5 * 255
     live.choose("look", "A click on the image")
+
+
+def test_only_greying_ends_the_last_step(live):
+    live.show(example_images()[0][9])
+    live.update(mode="guided", step=8)
+    live.root.get_by_role("button", name="Next").click()
+    asks = live.root.locator(".ae-asks")
+    live.root.locator("summary").click()
+    live.root.get_by_role("button", name="Sneaker", exact=True).click()
+    live.settle()
+    assert live.guess() == "Sneaker" and asks.text_content().startswith("Try it: ")
+    live.root.get_by_role("button", name="Back").click()
+    live.root.get_by_role("button", name="Next").click()
+    live.update(grey=list(range(49)))
+    assert live.guess() != "Sneaker" and asks.text_content().startswith("Done: ")
+    live.free()
+
+
+def test_starting_again_brings_back_the_image_and_the_model(live):
+    image = example_images()[0][9]
+    live.show(image)
+    live.free()
+    again = live.root.get_by_role("button", name="Start again")
+    said = live.root.locator(".ae-predictions")
+    changes = [
+        lambda: live.root.get_by_role("button", name="Empty image").click(),
+        lambda: live.root.get_by_role("button", name="Swap light and dark").click(),
+        lambda: live.update(grey=[3]),
+        lambda: live.change(temperature=3),
+    ]
+    for change in changes:
+        assert "Before" not in said.text_content()
+        change()
+        live.settle()
+        assert "Before your changes: Ankle boot" in said.text_content()
+        assert again.is_enabled()
+        again.click()
+        live.settle()
+        assert (live.numbers("bytes") == image.flatten().numpy()).all()
+        assert live.guess() == "Ankle boot"
+    # Undo leads to the image before, and that is the one to start from again.
+    live.show(example_images()[0][1])
+    live.root.get_by_role("button", name="Undo").click()
+    live.update(grey=[0])
+    again.click()
+    live.settle()
+    assert (live.numbers("bytes") == image.flatten().numpy()).all()
+    live.choose("look", "A click on the image")
+
+
+def test_the_first_row_of_tokens_opens_the_number_that_it_shows(live):
+    live.show(example_images()[0][9])
+    live.free()
+    live.choose("tokens, before positions", "Shown")
+    section = live.root.locator(".ae-section", has_text="Equation 1")
+    section.locator(".ae-field").click(position={"x": 3, "y": 2})
+    shown = section.locator(".ae-readout").text_content().split(": ")[1]
+    assert live.root.locator(".ae-total").text_content() == f"= {shown}"
+    assert "Class token, number 1" in live.root.locator(".ae-sum").text_content()
+    live.choose("z₀, their sum", "Shown")
+
+
+def test_an_open_sum_follows_the_layer_and_the_head(live):
+    live.show(example_images()[0][9])
+    live.free()
+    live.update(layer=6, head=3)
+    section = live.root.locator(".ae-section", has_text="Equation 2")
+    section.locator(".ae-field").click(position={"x": 100, "y": 3})
+    panel = live.root.locator(".ae-sum")
+    assert "layer 6, head 3" in panel.text_content()
+    for head, said in (1, "layer 2, head 1"), (0, "layer 2, mean of the heads"):
+        live.update(layer=2, head=head)
+        assert said in panel.text_content()
+    live.update(head=4)
+    panel.get_by_role("button", name="score: ").click()
+    live.update(layer=5)  # what was opened from a sum stays with it
+    assert "layer 2, head 4" in panel.text_content()
+    panel.get_by_role("button", name="Close").click()
+    assert "Choose any number" in panel.text_content()
+
+
+def test_the_keyboard_keeps_its_place_in_the_sums(live):
+    live.free()
+    live.update(layer=1, head=1)
+    section = live.root.locator(".ae-section", has_text="Equation 2")
+    section.locator(".ae-field").press("Enter")
+    panel = live.root.locator(".ae-sum")
+    for name in ("score: ", "q 1: "):
+        everything = panel.get_by_role("button", name="All ")
+        if everything.count():
+            everything.press("Enter")
+        panel.get_by_role("button", name=name).first.press("Enter")
+        focused = live.page.evaluate("document.activeElement.textContent")
+        assert focused == panel.locator("h3").text_content()
+    panel.get_by_role("button", name="Back").press("Enter")
+    focused = live.page.evaluate("document.activeElement.textContent")
+    assert focused == panel.locator("h3").text_content()
+    undo = live.root.get_by_role("button", name="Undo")
+    live.update(grey=[1])
+    undo.press("Enter")
+    live.settle()
+    assert live.page.evaluate("document.activeElement.textContent") == "Undo"
+
+
+def test_a_slider_moved_in_many_steps_is_one_change(live):
+    live.show(example_images()[0][9])
+    live.free()
+    live.update(grey=[2])
+    slider = live.root.get_by_role("slider")
+    slider.focus()
+    for _ in range(4):
+        slider.press("ArrowRight")
+    slider.blur()
+    live.settle()
+    temperature = live.ask("(handle) => handle.state.changes.temperature")
+    assert temperature == pytest.approx(10 ** (4 / 20))
+    live.root.get_by_role("button", name="Undo").click()
+    live.settle()
+    assert live.ask("(handle) => handle.state.changes.temperature") == 1
+    assert live.ask("(handle) => handle.state.grey") == [2]
+
+
+def test_a_finger_draws_and_points(browser, tmp_path):
+    model = from_pretrained("built-in", quiet=True)
+    size = {"width": 390, "height": 844}
+    live = Live(browser, tmp_path, model, NAMES * 2, viewport=size, has_touch=True)
+    live.free()
+    live.root.get_by_role("button", name="Empty image").click()
+    live.settle()
+    grid = live.root.get_by_role("grid")
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    touch = live.page.context.new_cdp_session(live.page)
+    for n, kind in enumerate(["touchStart", *["touchMove"] * 5, "touchEnd"]):
+        at = {"x": box["x"] + 100, "y": box["y"] + 60 + 30 * n}
+        points = [] if kind == "touchEnd" else [at]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    live.settle()
+    drawn = live.numbers("bytes").reshape(28, 28)
+    rows = (drawn > 0).any(axis=1).sum()
+    assert rows >= 28 * 140 / box["height"]
+    table = live.root.locator(".ae-section", has_text="Equation 2").locator(".ae-table")
+    table.locator(".ae-field").scroll_into_view_if_needed()
+    table.locator(".ae-field").tap(position={"x": 50, "y": 50})
+    panel = live.root.locator(".ae-sum")
+    assert "Choose any number" in panel.text_content()
+    before = table.locator(".ae-readout").text_content()
+    table.get_by_role("button", name="right").tap()
+    assert table.locator(".ae-readout").text_content() != before
+    table.get_by_role("button", name="Open this number").tap()
+    assert "looks at" in panel.locator("h3").text_content()
+    sheet = panel.bounding_box()  # at the lower edge of the screen, the table in sight
+    assert sheet["y"] + sheet["height"] <= 845 and sheet["height"] < 500
+    live.root.locator(".ae-left").scroll_into_view_if_needed()
+    assert live.root.locator(".ae-now").bounding_box()["y"] >= 0
+    assert live.page.complaints == []
 
 
 def test_the_lens_reads_any_token(live):
     live.show(example_images()[0][7])
     live.free()
     live.patch(10).click()
-    section = live.root.locator(".ae-section", has_text="would say after each block")
+    section = live.root.locator(".ae-section", has_text="would say after each layer")
     assert "Read at patch 11" in section.text_content()
     rows = section.locator("li")
     assert rows.count() == 7
@@ -732,6 +902,15 @@ def test_a_screen_reader_hears_what_has_changed(live):
     assert said.count("row ") == 3
     cell = live.patch(0)
     assert cell.get_attribute("aria-label").startswith("row 1, column 1, ")
+    live.update(token=12)
+    live.page.wait_for_timeout(700)
+    said = live.root.locator(".ae-hidden[aria-live]").text_content()
+    assert "Patch 12 looks most at row " in said
+    live.update(lensOnImage=True)
+    live.page.wait_for_timeout(700)
+    said = live.root.locator(".ae-hidden[aria-live]").text_content()
+    assert "The patches that give \u201cAnkle boot\u201d most: row " in said
+    live.update(lensOnImage=False, token=0)
 
 
 def test_scripts_of_the_live_page_set_text_and_run_nothing():

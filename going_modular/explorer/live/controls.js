@@ -9,12 +9,12 @@ export function button(text, act, properties = {}) {
   return made;
 }
 
-/** A checkbox with its words: show(on, words) sets both. */
+/** A checkbox with its words: show(on, words) sets both, or only whether it is on. */
 export function toggle(text, act) {
   const input = element("input", { type: "checkbox" });
   input.addEventListener("change", () => act(input.checked));
   const words = element("span", {}, text);
-  const label = element("label", { className: "line check" }, input, words);
+  const label = element("label", { className: "line ae-check" }, input, words);
   return {
     label,
     show(on, said = text) {

@@ -30,7 +30,7 @@ const BRUSH = "#e69f00";
 
 /**
  * Builds the image of a session. Returns picture (stage, class token, legend), tools,
- * fit() for a model of other sizes, draw(coloured) and select(place).
+ * fit() for a model of other sizes, draw(coloured) and point(token).
  *
  * announce: called with what a screen reader should say.
  */
@@ -38,6 +38,7 @@ export function makeImage(session, colours, announce) {
   const { state } = session;
   let stage, plain; // made anew for each model
   let [brush, stroke] = [[0, 0], false];
+  let brushShown = false; // keys need to see where it is, a pointer does not
 
   const frame = element("div");
   const classToken = button("class token", () => session.update({ token: 0 }), {
@@ -52,6 +53,7 @@ export function makeImage(session, colours, announce) {
     top,
   );
   const caption = element("p", { className: "scale-name" });
+  let pointed = -1; // the patch that a table points at
   const tool = choices("live-tool", "A click on the image", TOOLS, (name) =>
     session.update({ tool: name, swapping: -1 }),
   );
@@ -96,9 +98,16 @@ export function makeImage(session, colours, announce) {
     }
   }
 
+  /** Marks the patch of a token; 0, the class token, has none. */
+  function point(token) {
+    stage.cells[pointed]?.classList.remove("ae-pointed");
+    pointed = token - 1;
+    stage.cells[pointed]?.classList.add("ae-pointed");
+  }
+
   function paintAt(y, x) {
     const bytes = dab(state.bytes, session.sizes, y, x);
-    session.takeImage(bytes, "your drawing");
+    session.update({ bytes, source: "your drawing", ...session.untouched() });
   }
 
   /** A line from the brush to another pixel. */
@@ -115,7 +124,7 @@ export function makeImage(session, colours, announce) {
   }
 
   function moveBrush(to) {
-    brush = to;
+    [brush, brushShown] = [to, true];
     const P = session.sizes.patchSize;
     select(placeAt(Math.floor(to[0] / P), Math.floor(to[1] / P)), true);
     announce(`brush at row ${to[0] + 1}, column ${to[1] + 1}`);
@@ -154,6 +163,7 @@ export function makeImage(session, colours, announce) {
     grid.addEventListener("pointerdown", (event) => {
       if (state.tool !== "draw") return;
       grid.setPointerCapture(event.pointerId);
+      brushShown = false;
       paintAt(...(brush = under(event)));
       stroke = true;
     });
@@ -167,6 +177,8 @@ export function makeImage(session, colours, announce) {
     tool.show(state.tool);
     const half = state.swapping >= 0;
     hint.textContent = half ? "Now click the other patch." : HINTS[state.tool];
+    if (state.grey.length) hint.textContent += ` Grey now: ${state.grey.length}.`;
+    stage.grid.style.touchAction = state.tool === "draw" ? "none" : "";
   }
 
   function drawPicture() {
@@ -174,7 +186,7 @@ export function makeImage(session, colours, announce) {
     const context = plain.getContext("2d");
     context.putImageData(pixelsOf(seen.bytes, sizes), 0, 0);
     plain.style.imageRendering = sizes.height < 100 ? "pixelated" : "auto";
-    if (state.tool !== "draw") return;
+    if (state.tool !== "draw" || !brushShown) return;
     context.fillStyle = BRUSH;
     context.fillRect(brush[1], brush[0], 1, 1);
   }
@@ -202,6 +214,7 @@ export function makeImage(session, colours, announce) {
       cell.setAttribute("aria-label", words.filter(Boolean).join(", "));
       cell.setAttribute("aria-selected", state.token === i + 1);
       cell.classList.toggle("ae-swapping", state.swapping === i);
+      cell.classList.toggle("ae-grey", state.grey.includes(i));
     });
     context.putImageData(pixels, 0, 0);
     const shown = coloured && state.tool !== "draw";
@@ -229,5 +242,5 @@ export function makeImage(session, colours, announce) {
   }
 
   const picture = [frame, classToken, legend, caption];
-  return { picture, tools: [form, hint], fit, draw };
+  return { picture, tools: [form, hint], fit, draw, point };
 }

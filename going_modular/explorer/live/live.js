@@ -20,7 +20,6 @@ import { startRunner } from "./runner.js";
 import { makeSections } from "./sections.js";
 import { Session } from "./session.js";
 import { explain } from "./sums.js";
-import { UNCHANGED } from "./vit.js";
 
 const MODES = [
   ["guided", "guided, ten steps"],
@@ -46,6 +45,7 @@ export async function mountLive(root, parts) {
 
   const message = element("p", { className: "message", role: "status" });
   const live = element("p", { className: "hidden", "aria-live": "polite" });
+  const take = (bytes, source) => session.takeImage(bytes, source);
   const say = (words) => (message.textContent = words);
   const mode = choices("live-mode", "Way through", MODES, (chosen) =>
     session.update({ mode: chosen }),
@@ -54,40 +54,52 @@ export async function mountLive(root, parts) {
     guide.opened(what);
     draw();
   });
-  const guide = makeGuide(session, sums.clear);
+  const guide = makeGuide(session, () => {
+    sums.clear();
+    examples.box.open = state.mode === "free" || state.step === 0;
+  });
   const image = makeImage(session, colours, (words) => (live.textContent = words));
   const guesses = makeGuesses(session);
-  const sections = makeSections(session, colours, sums.open);
+  const sections = makeSections(session, colours, sums.open, (row) => image.point(row));
   const edits = makeEdits(session);
-  const examples = makeExamples(session, parts.examples, take);
+  const examples = makeExamples(session, parts.examples, take, [
+    fileButton("Your photo", "image/*", takeFile),
+    fileButton("Your model.safetensors", ".safetensors", takeFile),
+  ]);
 
+  const skip = button("To the numbers", () => right.focus(), { className: "skip" });
   const left = element(
     "div",
     { className: "left" },
     ...image.picture,
+    skip,
     guesses.box,
     ...image.tools,
     edits.box,
-    element("h3", {}, "Another image"),
-    examples.box,
-    element(
-      "p",
-      { className: "line" },
-      fileButton("Your photo", "image/*", takeFile),
-      fileButton("Your model.safetensors", ".safetensors", takeFile),
-    ),
   );
   const boxes = Object.values(sections).map(({ box }) => box);
-  const right = element("form", { className: "right" }, ...boxes);
+  const right = element(
+    "form",
+    { className: "right", tabIndex: -1, "aria-label": "Numbers" },
+    examples.box,
+    ...boxes,
+  );
   right.addEventListener("submit", (event) => event.preventDefault());
   const explorer = element(
     "div",
     { className: "explorer ae-live" },
     element("h2", {}, parts.title || "One image, four equations"),
     element("form", {}, mode.group),
-    guide.box,
     message,
-    element("div", { className: "columns" }, left, right, sums.box),
+    element(
+      "div",
+      { className: "columns" },
+      guide.box,
+      guesses.line,
+      left,
+      right,
+      sums.box,
+    ),
     live,
   );
   explorer.setAttribute("data-lm-suppress-shortcuts", "true");
@@ -115,30 +127,28 @@ export async function mountLive(root, parts) {
     for (const part of Object.values(sections)) part.fit?.();
   }
 
+  /** Says, for those who do not see the colours, what has changed, once it is quiet. */
   let speaking;
   function speak() {
     clearTimeout(speaking);
     speaking = setTimeout(() => {
-      const { seen, classNames, sizes } = session;
+      if (!session.seen) return;
+      const { columns } = session.sizes;
       const numbers = session.shares();
       const places = strongest(numbers, 3).map((j) => {
-        const [row, column] = [
-          Math.floor((j - 1) / sizes.columns),
-          (j - 1) % sizes.columns,
-        ];
+        const [row, column] = [Math.floor((j - 1) / columns), (j - 1) % columns];
         return `row ${row + 1}, column ${column + 1} (${format(numbers[j])})`;
       });
-      const [guess] = seen.best;
+      const { name, share } = session.guess();
       const who = state.token ? `Patch ${state.token}` : "The class token";
+      const what = state.lensOnImage
+        ? `The patches that give \u201c${name}\u201d most`
+        : `${who} looks most at`;
+      const after = state.lensOnImage ? ":" : "";
       live.textContent =
-        `The guess: ${classNames[guess]}, ${format(seen.probabilities[guess])}. ` +
-        `${who} looks most at ${places.join(", ")}.`;
+        `The guess: ${name}, ${format(share)}. ` +
+        `${what}${after} ${places.join(", ")}.`;
     }, 500);
-  }
-
-  function take(bytes, source) {
-    say("");
-    return session.takeImage(bytes, source);
   }
 
   async function takePhoto(file) {
@@ -181,10 +191,14 @@ export async function mountLive(root, parts) {
 
   fit();
   guide.begin();
-  session.onChange = draw;
+  session.onChange = () => {
+    say("");
+    draw();
+    speak();
+  };
   session.onFailure = (error) => say(error.message);
   session.onPass = () => {
-    guide.guessed(session.seen.best[0]);
+    guide.guessed();
     draw();
     speak();
   };
@@ -205,26 +219,45 @@ export async function mountLive(root, parts) {
   return explorer.handle;
 }
 
-/** The sums that were opened, one above the other, and where the last one is shown. */
+/** The sum of a number, the sums of its parts that were opened from it, and their place. */
 function makeSums(session, onOpen) {
-  let opened = []; // addresses
-  const panel = sumPanel(open, () => {
-    opened = opened.slice(0, -1);
-    draw();
-  });
+  const { state } = session;
+  let opened = []; // addresses, the last one shown
+  let [layer, head] = [0, 0]; // for which the first was opened
+  const panel = sumPanel(openPart, back, clear);
 
   function explained(address) {
     const { sizes, weights, seen } = session;
     return explain({ sizes, weights }, seen, seen.changes, seen.bytes, address);
   }
   function open(address) {
-    opened = [...opened, address].slice(-50);
+    [opened, layer, head] = [[address], state.layer, state.head];
     onOpen(address.what);
-    const below = panel.box.offsetTop > panel.box.previousSibling.offsetTop;
-    if (below) panel.box.scrollIntoView({ block: "nearest" }); // there is little room
+  }
+  function openPart(address) {
+    opened = [...opened, address];
+    onOpen(address.what);
+  }
+  function back() {
+    opened = opened.slice(0, -1);
+    draw();
+    panel.title.focus();
+  }
+
+  /** The number at the same place in the layer and head that are shown now. */
+  function follow([address]) {
+    const moved = layer !== state.layer || head !== state.head;
+    if (opened.length > 1 || !moved || address.layer !== layer) return;
+    const next = { ...address, layer: state.layer };
+    if (["mean", "attention"].includes(address.what)) {
+      next.what = state.head ? "attention" : "mean";
+      next.head = state.head;
+    }
+    [opened, layer, head] = [[next], state.layer, state.head];
   }
   function draw() {
     if (!opened.length) return panel.clear();
+    follow(opened);
     const found = explained(opened.at(-1));
     const named = (_, k) => session.classNames[k - 1];
     const title = found.title.replace(/class (\d+)/, named);
@@ -248,8 +281,10 @@ function makeGuesses(session) {
     list,
     before,
   );
+  const line = element("p", { className: "now", "aria-hidden": "true" }); // said above
   function draw() {
-    const { seen, first, classNames } = session;
+    const { seen, classNames } = session;
+    const { guess } = session.state.original;
     const lines = seen.best.slice(0, 3).map((k) => {
       const share = seen.probabilities[k];
       return element(
@@ -261,38 +296,49 @@ function makeGuesses(session) {
       );
     });
     list.replaceChildren(...lines);
-    const was = first && `Before your changes: ${first.name}, ${format(first.share)}`;
-    before.textContent = was && session.changed() ? was : "";
+    const was = guess && session.changed();
+    before.textContent = was
+      ? `Before your changes: ${guess.name}, ${format(guess.share)}`
+      : "";
+    const { name, share } = session.guess();
+    line.textContent = `The guess: ${name}, ${format(share)}`;
+    if (was) line.textContent += ` (before: ${guess.name}, ${format(guess.share)})`;
   }
-  return { box, draw };
+  return { box, line, draw };
 }
 
 /** Buttons that undo, and that change the whole image. */
 function makeEdits(session) {
   const { state } = session;
   const undo = button("Undo", () => session.undo());
-  const restart = button("Start again", () =>
-    session.update({ ...session.untouched(), changes: UNCHANGED }),
-  );
+  const restart = button("Start again", () => session.startAgain());
   const swap = button("Swap light and dark", () =>
     session.update({ bytes: invert(state.bytes) }),
   );
   const empty = button("Empty image", () => {
     const { channels, height, width } = session.sizes;
     const bytes = new Uint8Array(channels * height * width);
-    session.update({ tool: "draw" });
-    session.takeImage(bytes, "your drawing");
+    session.update({
+      bytes,
+      source: "your drawing",
+      ...session.untouched(),
+      tool: "draw",
+    });
   });
   const box = element("p", { className: "line" }, undo, restart, swap, empty);
   function draw() {
-    undo.disabled = !session.canUndo();
-    restart.disabled = !session.changed();
+    // A button that is at work keeps the focus, so it is not switched off meanwhile.
+    const off = (button, useless) =>
+      (button.disabled = useless && document.activeElement !== button);
+    off(undo, !session.canUndo());
+    off(restart, !session.changed());
   }
   return { box, draw };
 }
 
-/** Images to choose from. */
-function makeExamples(session, { height, width, channels, names, bytes }, take) {
+/** Images to choose from, and buttons for files. */
+function makeExamples(session, examples, take, files) {
+  const { height, width, channels, names, bytes } = examples;
   const from = { height, width, channels };
   const size = channels * height * width;
   const takeExample = (i) => {
@@ -311,6 +357,12 @@ function makeExamples(session, { height, width, channels, names, bytes }, take) 
     made.append(picture);
     return made;
   });
-  const box = element("div", { className: "examples" }, ...buttons);
+  const box = element(
+    "details",
+    { className: "others" },
+    element("summary", {}, "Another image, another model"),
+    element("div", { className: "examples" }, ...buttons),
+    element("p", { className: "line" }, ...files),
+  );
   return { box, takeLast: () => takeExample(names.length - 1) };
 }

@@ -1,6 +1,7 @@
 // Numbers on the screen: tables of them as colours, and the sum behind one.
 
-import { UNSEEN, element, paint, placeByKey, stepOf } from "../drawing.js";
+import { UNSEEN, element, format, paint, placeByKey, stepOf } from "../drawing.js";
+import { button } from "./controls.js";
 
 /** A number with three digits and a real minus sign. */
 export function digits(value) {
@@ -26,13 +27,22 @@ function paintSigned(data, at, share) {
   data[4 * at + 3] = 255;
 }
 
+const STEPS_BY_BUTTON = [
+  ["◀", "left", "ArrowLeft"],
+  ["▲", "up", "ArrowUp"],
+  ["▼", "down", "ArrowDown"],
+  ["▶", "right", "ArrowRight"],
+];
+
 /**
  * A table of numbers, each a coloured field that opens.
  *
  * name: what a screen reader calls it. say(row, column): the words for one number.
- * open(row, column): called when one is chosen, by click or by Enter.
+ * open(row, column): called when one is chosen, by click or by Enter; a finger, which
+ * covers many fields, only points, and buttons move from there. point(row): called when
+ * the pointer comes to another row, and with -1 when it leaves.
  */
-export function numberTable(name, colours, say, open) {
+export function numberTable(name, colours, say, open, point = () => {}) {
   const canvas = element("canvas", UNSEEN);
   const mark = element("div", { className: "mark" });
   const line = element("div", { className: "mark-row" });
@@ -52,14 +62,23 @@ export function numberTable(name, colours, say, open) {
   );
   const readout = element("p", { className: "readout", "aria-live": "polite" });
   const ends = element("p", { className: "ends" });
-  const box = element("div", { className: "table" }, field, ends, readout);
+  const arrows = STEPS_BY_BUTTON.map(([text, words, key]) =>
+    button(text, () => place(...placeByKey({ key }, row, column, rows, columns)), {
+      className: "arrow",
+      "aria-label": words,
+    }),
+  );
+  const opens = button("Open this number", () => open(row, column));
+  const line2 = element("p", { className: "line" }, opens, ...arrows);
+  const box = element("div", { className: "table" }, field, ends, readout, line2);
   let [rows, columns, row, column, numbers] = [0, 0, 0, 0, []];
+  let write = digits;
 
   function place(newRow, newColumn) {
     [row, column] = [newRow, newColumn];
     mark.style.left = `${(100 * column) / columns}%`;
     mark.style.top = `${(100 * row) / rows}%`;
-    readout.textContent = `${say(row, column)}: ${digits(numbers[row * columns + column])}`;
+    readout.textContent = `${say(row, column)}: ${write(numbers[row * columns + column])}`;
   }
   function under(event) {
     const box = canvas.getBoundingClientRect();
@@ -70,10 +89,14 @@ export function numberTable(name, colours, say, open) {
       inside((event.clientX - box.left) / box.width, columns),
     ];
   }
-  field.addEventListener("pointermove", (event) => place(...under(event)));
+  field.addEventListener("pointermove", (event) => {
+    place(...under(event));
+    point(row);
+  });
+  field.addEventListener("pointerleave", () => point(-1));
   field.addEventListener("click", (event) => {
     place(...under(event));
-    open(row, column);
+    if (event.pointerType !== "touch") open(row, column);
   });
   field.addEventListener("keydown", (event) => {
     if (event.altKey || event.metaKey) return;
@@ -84,9 +107,13 @@ export function numberTable(name, colours, say, open) {
     event.preventDefault();
   });
 
-  /** Shows (rows, columns) numbers; `shares` are coloured from 0 up, others by sign. */
-  function draw(values, count, { shares = false, chosen = -1 } = {}) {
+  /**
+   * Shows (rows, columns) numbers; `shares` are coloured from 0 up, others by sign.
+   * chosen: a row to mark. parts: how many parts the columns have, with lines between.
+   */
+  function draw(values, count, { shares = false, chosen = -1, parts = 1 } = {}) {
     numbers = values;
+    write = shares ? format : digits;
     [columns, rows] = [count, values.length / count];
     [canvas.width, canvas.height] = [columns, rows];
     field.style.maxWidth = `${columns * 3.6}rem`;
@@ -107,7 +134,7 @@ export function numberTable(name, colours, say, open) {
             const dark =
               pixels.data[4 * i] + pixels.data[4 * i + 1] + pixels.data[4 * i + 2] <
               380;
-            return element("span", { className: dark ? "on-dark" : "" }, digits(value));
+            return element("span", { className: dark ? "on-dark" : "" }, write(value));
           })
         : []),
     );
@@ -121,8 +148,10 @@ export function numberTable(name, colours, say, open) {
     line.hidden = chosen < 0 || rows === 1;
     line.style.top = `${(100 * chosen) / rows}%`;
     line.style.height = `${100 / rows}%`;
+    field.style.setProperty("--parts", parts);
+    field.classList.toggle("ae-parted", parts > 1);
     ends.textContent = shares
-      ? `violet is 0, yellow is ${digits(highest)}`
+      ? `violet is 0, yellow the most here, ${write(highest)}`
       : `blue is ${digits(-highest)}, red is ${digits(highest)}`;
     place(Math.min(row, rows - 1), Math.min(column, columns - 1));
   }
@@ -131,16 +160,21 @@ export function numberTable(name, colours, say, open) {
 
 const SHOWN = 8; // terms of a long sum, the largest
 
-/** Where the sum behind a number is shown; `open` is called with an address. */
-export function sumPanel(open, back) {
-  const backButton = element("button", { type: "button" }, "Back");
-  backButton.addEventListener("click", back);
+/**
+ * Where the sum behind a number is shown.
+ *
+ * open: called with an address. back, close: called when the reader wants that.
+ */
+export function sumPanel(open, back, close) {
+  const backButton = button("Back", back);
+  const closeButton = button("Close", close);
   const title = element("h3", { id: "live-sum", tabIndex: -1 });
   const words = element("p", { className: "equation" });
   const total = element("p", { className: "total" });
   const tables = element("div", { className: "sums" });
   const empty = element("p", {}, "Choose any number to see what it is made of.");
-  const filled = element("div", { hidden: true }, words, total, tables, backButton);
+  const line = element("p", { className: "line" }, backButton, closeButton);
+  const filled = element("div", { hidden: true }, words, total, tables, line);
   title.textContent = "The sum behind it";
   const box = element(
     "aside",
@@ -151,17 +185,17 @@ export function sumPanel(open, back) {
   );
 
   /** A value that leads on, if it has an address. */
-  function link({ label, value, address }, nameless = false) {
+  function link({ label, value, address }) {
     const text = digits(value);
     if (!address) return element("span", { className: "number" }, text);
-    const button = element(
-      "button",
-      { type: "button", className: "open number" },
+    return button(
       text,
+      () => {
+        open(address);
+        title.focus(); // the button is gone
+      },
+      { className: "open number", "aria-label": `${label}: ${text}, open` },
     );
-    button.setAttribute("aria-label", `${nameless ? "" : `${label}: `}${text}, open`);
-    button.addEventListener("click", () => open(address));
-    return button;
   }
 
   const cell = (...children) => element("td", {}, ...children);
@@ -169,7 +203,7 @@ export function sumPanel(open, back) {
   const rowOf = (label, ...cells) =>
     element("tr", {}, element("th", { scope: "row" }, label), ...cells);
 
-  function products(terms, all) {
+  function products({ terms, columns }, all) {
     const order = [...terms].sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
     const shown = all ? terms : order.slice(0, SHOWN);
     const rest = all ? 0 : terms.length - shown.length;
@@ -190,9 +224,7 @@ export function sumPanel(open, back) {
           "tr",
           {},
           heading(rest > 0 ? "largest terms" : "terms"),
-          heading("this"),
-          heading("times"),
-          heading("makes"),
+          ...columns.map(heading),
         ),
       ),
       element("tbody", {}, ...lines),
@@ -202,21 +234,17 @@ export function sumPanel(open, back) {
   function show(found, depth) {
     empty.hidden = true;
     filled.hidden = false;
+    box.classList.add("ae-opened");
     title.textContent = found.title;
     words.textContent = [found.equation, found.formula].filter(Boolean).join(": ");
     total.textContent = `= ${digits(found.total)}`;
     backButton.hidden = depth < 2;
     const parts = [];
     if (found.terms.length) {
-      parts.push(products(found.terms, found.terms.length <= SHOWN));
+      parts.push(products(found, found.terms.length <= SHOWN));
       if (found.terms.length > SHOWN) {
-        const more = element(
-          "button",
-          { type: "button" },
-          `All ${found.terms.length} terms`,
-        );
-        more.addEventListener("click", () => {
-          parts[0].replaceWith(products(found.terms, true));
+        const more = button(`All ${found.terms.length} terms`, () => {
+          parts[0].replaceWith(products(found, true));
           more.remove();
         });
         parts.push(more);
@@ -242,6 +270,7 @@ export function sumPanel(open, back) {
   function clear() {
     empty.hidden = false;
     filled.hidden = true;
+    box.classList.remove("ae-opened");
     title.textContent = "The sum behind it";
   }
   return { box, title, show, clear };

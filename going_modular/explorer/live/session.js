@@ -6,11 +6,10 @@
 import { arrange, fitBytes } from "./pictures.js";
 import { UNCHANGED, softmax } from "./vit.js";
 
-const UNDOABLE = ["bytes", "source", "order", "grey", "changes"];
+const UNDOABLE = ["bytes", "source", "original", "order", "grey", "changes"];
 
 export class Session {
   seen = null; // what the model gave for the state
-  first = null; // its guess before any change to the image or to the model
   onChange = () => {};
   onPass = () => {};
   onFailure = () => {};
@@ -23,6 +22,7 @@ export class Session {
     this.state = {
       bytes: null, // of the image, (C, H, W)
       source: "", // what the image is called
+      original: {}, // bytes and source before any change, and what the model said
       view: { equation1: "z0", equation2: "attention", equation3: "z" },
       tool: "look",
       mode: "guided",
@@ -34,7 +34,7 @@ export class Session {
 
   #begin({ sizes, classNames, weights }) {
     Object.assign(this, { sizes, classNames, weights });
-    [this.seen, this.first, this.#past] = [null, null, []];
+    [this.seen, this.#past] = [null, []];
     Object.assign(this.state, {
       ...this.untouched(),
       changes: UNCHANGED,
@@ -50,11 +50,12 @@ export class Session {
     return { order, grey: [], swapping: -1 };
   }
 
-  /** Whether the image's patches, or the model, are not as they were. */
+  /** Whether the image, or the model, is not as it was. */
   changed() {
-    const { changes, grey, order } = this.state;
+    const { bytes, original, changes, grey, order } = this.state;
     const { positions, temperature, noResidual } = changes;
     return (
+      bytes !== original.bytes ||
       !positions ||
       temperature !== 1 ||
       noResidual.length > 0 ||
@@ -93,8 +94,14 @@ export class Session {
 
   /** Another image, (C, H, W) bytes. */
   takeImage(bytes, source) {
-    this.first = null;
-    return this.update({ bytes, source, ...this.untouched() });
+    const original = { bytes, source };
+    return this.update({ bytes, source, original, ...this.untouched() });
+  }
+
+  /** Image and model as they were before any change. */
+  startAgain() {
+    const { bytes, source } = this.state.original;
+    return this.update({ bytes, source, ...this.untouched(), changes: UNCHANGED });
   }
 
   /** Another model, the bytes of a file; `fit` is called when its sizes are known. */
@@ -110,9 +117,22 @@ export class Session {
       });
     const before = this.sizes;
     this.#begin(model);
-    this.state.bytes = fitBytes(this.state.bytes, before, this.sizes);
+    const bytes = fitBytes(this.state.bytes, before, this.sizes);
+    Object.assign(this.state, {
+      bytes,
+      original: { bytes, source: this.state.source },
+    });
     fit();
     await this.#run();
+  }
+
+  /** The image as it is now, in a model as it was: what changes are held against. */
+  keepImage() {
+    if (!this.changed()) return this.update({ swapping: -1 });
+    const { bytes, source } = this.state;
+    const same = bytes === this.state.original.bytes;
+    const original = same ? this.state.original : { bytes, source };
+    return this.update({ original, ...this.untouched(), changes: UNCHANGED });
   }
 
   /** A promise of the end of the pass under way. */
@@ -139,11 +159,7 @@ export class Session {
     } finally {
       this.#running = null;
     }
-    const [guess] = this.seen.best;
-    if (!this.changed()) {
-      const share = this.seen.probabilities[guess];
-      this.first = { name: this.classNames[guess], share };
-    }
+    if (!this.changed()) this.state.original.guess = this.guess();
     this.onPass();
   }
 
@@ -156,6 +172,12 @@ export class Session {
     const best = Array.from(probabilities, (_, k) => k);
     best.sort((a, b) => probabilities[b] - probabilities[a]);
     return { ...found, bytes, changes, probabilities, best };
+  }
+
+  /** The likeliest class and its probability. */
+  guess() {
+    const [best] = this.seen.best;
+    return { name: this.classNames[best], share: this.seen.probabilities[best] };
   }
 
   /** The share of each token that colours the image, the class token's first. */

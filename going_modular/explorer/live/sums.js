@@ -22,7 +22,8 @@ function product(x, from, of, { weight, bias }, output, inputs, unit = "number")
     b: learned("weight", weight[output * inputs + j]),
     value: x[from + j] * weight[output * inputs + j],
   }));
-  return { terms, added: [learned("bias, learned", bias[output])] };
+  const columns = [unit, "× weight", "product"];
+  return { terms, columns, added: [learned("bias, learned", bias[output])] };
 }
 
 /** How a byte of the image became what the model sees of it. */
@@ -83,8 +84,9 @@ function normalised(z, from, column, of, { weight, bias }, D, eps) {
  * What a number is made of.
  *
  * model: of `readModel`. seen: what `vit` gave. changes: what `vit` was given.
- * Returns title, equation, formula, terms (products that are added up), added (other
- * summands), steps (numbers that lead to it in another way) and total, the number.
+ * Returns title, equation, formula, terms (products that are added up), columns (what
+ * their numbers are), added (other summands), steps (numbers that lead to it in another
+ * way) and total, the number.
  */
 export function explain({ sizes, weights }, seen, changes, bytes, address) {
   const { D, T, F, K, heads, depth, eps, patchDim, representation } = sizes;
@@ -134,6 +136,12 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
             }
           : pixelSteps(sizes, bytes, row - 1, column)),
       }),
+    classToken: () =>
+      whole({
+        title: `Class token, ${dimension(column)}`,
+        formula: "a weight of the model: training has found it",
+        added: [learned("learned", weights["patch_embedding.class_token"][column])],
+      }),
     token: () =>
       whole({
         title: `Token of ${nameOf(row)}, ${dimension(column)}`,
@@ -170,10 +178,11 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
                 value: seen.tokens[(row - 1) * D + column],
                 address: at("token")(column),
               }
-            : learned(
-                "class token, learned",
-                weights["patch_embedding.class_token"][column],
-              ),
+            : {
+                label: "class token",
+                value: weights["patch_embedding.class_token"][column],
+                address: at("classToken")(column),
+              },
           changes.positions
             ? {
                 label: "position",
@@ -233,6 +242,7 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
         title: `Score of ${nameOf(row)} for ${nameOf(column)}, layer ${layer}, head ${head}`,
         equation: "Equation 6: q · k / √d_h",
         formula: "the sum of the products, divided",
+        columns: ["q", "× k", "product"],
         terms,
         steps: [
           { label: "q · k", value: sum },
@@ -291,6 +301,7 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
       return whole({
         title: `What head ${h + 1} brings ${nameOf(row)}, layer ${layer}, ${dimension(d)}`,
         equation: "Equation 7: the values of all tokens, each times its share",
+        columns: ["share", "× value", "product"],
         terms: Array.from({ length: T }, (_, j) => {
           const [a, v] = [
             here.attention[(h * T + row) * T + j],
@@ -406,7 +417,7 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
     read: () => {
       const z = layer ? here.z : seen.z0;
       return whole({
-        title: `LN before the head, after layer ${layer}, ${nameOf(row)}, ${dimension(column)}`,
+        title: `LN before the classifier, after layer ${layer}, ${nameOf(row)}, ${dimension(column)}`,
         equation:
           row || layer < depth
             ? "the logit lens: as in Equation 4"
@@ -424,12 +435,20 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
     },
     headHidden: () => {
       const y = readToken({ sizes, weights }, seen, layer, row);
-      const { terms, added } = product(y, 0, at("read"), part("head.0"), column, D);
+      const { terms, columns, added } = product(
+        y,
+        0,
+        at("read"),
+        part("head.0"),
+        column,
+        D,
+      );
       const sum = [...terms, ...added].reduce((total, { value }) => total + value, 0);
       return whole({
-        title: `Inside the head, ${dimension(column)}`,
+        title: `Inside the classifier, ${dimension(column)}`,
         formula: "tanh of the sum",
         terms,
+        columns,
         added,
         steps: [{ label: "the sum", value: sum }],
         total: Math.tanh(sum),
@@ -441,14 +460,14 @@ export function explain({ sizes, weights }, seen, changes, bytes, address) {
       if (!representation) {
         return whole({
           title,
-          equation: "the head: y times a row of its weights",
+          equation: "the classifier: y times a row of its weights",
           ...product(y, 0, at("read"), part("head"), column, D),
         });
       }
       const inner = linear(y, part("head.0"), D).map(Math.tanh); // (representation,)
       return whole({
         title,
-        equation: "the head's second linear layer",
+        equation: "the classifier's second linear layer",
         ...product(inner, 0, at("headHidden"), part("head.2"), column, representation),
       });
     },
