@@ -68,7 +68,6 @@ STUDY = Study(
         "before training": dict(epochs=1, learning_rate=0.0),
         "8 epochs, rate 0.001": dict(learning_rate=1e-3),
         "8 epochs, rate 0.004": dict(learning_rate=4e-3),
-        "8 epochs, rate 0.001, weight decay 1": dict(weight_decay=1.0),
         "16 epochs, rate 0.001": dict(epochs=16),
     },
 )

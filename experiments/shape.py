@@ -2,8 +2,8 @@
 
     python -m experiments.shape
 
-One size is changed at a time, then all together, and each model chooses its rate. What
-a size costs is counted in multiplications.
+One size at a time is halved and doubled, then all together, and each model chooses its
+rate. What a size costs is counted in multiplications.
 """
 
 import sys
@@ -19,12 +19,10 @@ SIZES = {
     "base": {},
     "depth 2": dict(depth=2),
     "depth 8": dict(depth=8),
-    "depth 16": dict(depth=16),
     "width 32": dict(embedding_dim=32),
     "width 128": dict(embedding_dim=128),
     "MLP 64": dict(mlp_size=64),
     "MLP 256": dict(mlp_size=256),
-    "MLP 512": dict(mlp_size=512),
     "patch 14": dict(patch_size=14),
     "patch 4": dict(patch_size=4),
     "all smaller": dict(depth=3, embedding_dim=48, mlp_size=96),

@@ -135,7 +135,7 @@ def by_shape() -> str:
     return "; ".join(
         f"{name} ({work[name] / work['base']:.1f} x the work): "
         f"{points(*table.loc[name])}"
-        for name in ("depth 16", "width 128", "MLP 512", "patch 4", "all larger")
+        for name in ("depth 8", "width 128", "MLP 256", "patch 4", "all larger")
     )
 
 
@@ -363,7 +363,7 @@ ITEMS = (
         "none 61.4, 1-D 64.2, 2-D 64.0, relative 64.0: positions matter, their kind "
         "hardly; learned ones know rows and columns under any hyper-parameters",
         "none, 1-D and 2-D at the stem, in every layer and shared, and relative; "
-        "similarity after five recipes",
+        "similarity before and after three recipes",
         "none behind, all others alike; similarity follows nearness",
         partial(
             joined,
