@@ -497,6 +497,34 @@ def test_changes_while_a_model_is_read_wait_for_it(browser, tmp_path):
     assert live.page.complaints == []
 
 
+def test_files_dropped_at_once_are_taken_one_after_the_other(browser, tmp_path):
+    names = load_builtin()[1].class_names
+    live = Live(browser, tmp_path, from_pretrained("built-in", quiet=True), names)
+    sizes = replace(TINY, image_size=32, patch_size=8, num_heads=1)
+    last = random_model(sizes, ViTWithConvStem)
+    Image.new("RGB", (40, 30), (200, 40, 90)).save(tmp_path / "photo.png")
+    photo = (tmp_path / "photo.png").read_bytes()
+    contents = [
+        photo,
+        to_bytes(random_model(TINY), NAMES),
+        photo,
+        to_bytes(last, NAMES),
+    ]
+    live.ask(
+        "async (handle, texts) => { const files = texts.map((text, i) => new File("
+        "[Uint8Array.from(atob(text), (c) => c.charCodeAt(0))],"
+        " i % 2 ? `${i}.safetensors` : `${i}.png`));"
+        " await Promise.all(files.map(handle.takeFile)); return 0; }",
+        [base64.b64encode(content).decode() for content in contents],
+    )
+    assert live.message().startswith("3.safetensors: 3 blocks, width 12, 4 x 4 patches")
+    assert live.root.get_by_role("gridcell").count() == 16
+    shown = live.numbers("bytes").reshape(3, 32, 32)
+    image = torch.tensor(shown, dtype=torch.uint8)
+    assert_same(live, intermediates(last, image))
+    assert live.page.complaints == []
+
+
 def damaged_models() -> dict[str, tuple[bytes, str]]:
     """Files that are no model which the page can run, and what it says of them."""
     model = random_model(TINY)

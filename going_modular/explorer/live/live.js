@@ -167,12 +167,11 @@ export async function mountLive(root, parts) {
     );
   }
 
-  async function takeFile(file) {
-    try {
-      await (/\.safetensors$/i.test(file.name) ? takeModel(file) : takePhoto(file));
-    } catch (error) {
-      say(error.message);
-    }
+  let taken = Promise.resolve(); // files are read one after the other
+  function takeFile(file) {
+    const takeIt = /\.safetensors$/i.test(file.name) ? takeModel : takePhoto;
+    taken = taken.then(() => takeIt(file)).catch((error) => say(error.message));
+    return taken;
   }
 
   for (const name of ["dragover", "drop"]) {
