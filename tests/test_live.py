@@ -685,6 +685,11 @@ def test_only_greying_ends_the_last_step(live):
     live.root.get_by_role("button", name="Sneaker", exact=True).click()
     live.settle()
     assert live.guess() == "Sneaker" and asks.text_content().startswith("Try it: ")
+    live.update(grey=[0])
+    live.root.get_by_role("button", name="Swap light and dark").click()
+    live.settle()
+    assert live.guess() != "Sneaker" and asks.text_content().startswith("Try it: ")
+    live.root.get_by_role("button", name="Undo").click()
     live.root.get_by_role("button", name="Back").click()
     live.root.get_by_role("button", name="Next").click()
     live.update(grey=list(range(49)))
@@ -752,7 +757,7 @@ def test_an_open_sum_follows_the_layer_and_the_head(live):
     live.update(layer=5)  # what was opened from a sum stays with it
     assert "layer 2, head 4" in panel.text_content()
     panel.get_by_role("button", name="Close").click()
-    assert "Choose any number" in panel.text_content()
+    assert panel.get_by_text("Choose any number").is_visible()
 
 
 def test_the_keyboard_keeps_its_place_in_the_sums(live):
@@ -817,9 +822,17 @@ def test_a_finger_draws_and_points(browser, tmp_path):
     assert rows >= 28 * 140 / box["height"]
     table = live.root.locator(".ae-section", has_text="Equation 2").locator(".ae-table")
     table.locator(".ae-field").scroll_into_view_if_needed()
-    table.locator(".ae-field").tap(position={"x": 50, "y": 50})
+    readout = table.locator(".ae-readout")
+    shown = readout.text_content()
+    for _ in range(5):  # a tap counts once the page has come to rest
+        live.page.wait_for_timeout(400)
+        table.locator(".ae-field").tap(position={"x": 50, "y": 50})
+        live.page.wait_for_timeout(400)  # the click comes after the touch
+        if readout.text_content() != shown:
+            break
+    assert readout.text_content() != shown
     panel = live.root.locator(".ae-sum")
-    assert "Choose any number" in panel.text_content()
+    assert panel.get_by_text("Choose any number").is_visible()
     before = table.locator(".ae-readout").text_content()
     table.get_by_role("button", name="right").tap()
     assert table.locator(".ae-readout").text_content() != before
