@@ -25,7 +25,7 @@ const STEPS = [
   {
     title: "E turns a patch into a token",
     says: "A token is the list of numbers that stands for a patch inside the model. Each of them is a sum: every pixel times a weight of the matrix E, which training has found. One more token, the class token, stands in front and belongs to no patch: it is there to collect the answer.",
-    asks: "Click a number in the table to see its sum.",
+    asks: "Click a number of a patch, in any row but the first, to see its sum.",
     parts: ["equation1"],
     sets: { view: { equation1: "token" } },
     done: (now, then, did) => did.opened.includes("token"),

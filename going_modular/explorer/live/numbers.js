@@ -69,8 +69,8 @@ export function numberTable(name, colours, say, open, point = () => {}) {
     }),
   );
   const opens = button("Open this number", () => open(row, column));
-  const line2 = element("p", { className: "line" }, opens, ...arrows);
-  const box = element("div", { className: "table" }, field, ends, readout, line2);
+  const opening = element("p", { className: "line" }, opens, ...arrows);
+  const box = element("div", { className: "table" }, field, ends, readout, opening);
   let [rows, columns, row, column, numbers] = [0, 0, 0, 0, []];
   let write = digits;
 
@@ -155,7 +155,7 @@ export function numberTable(name, colours, say, open, point = () => {}) {
       : `blue is ${digits(-highest)}, red is ${digits(highest)}`;
     place(Math.min(row, rows - 1), Math.min(column, columns - 1));
   }
-  return { box, field, draw, place, at: () => ({ row, column }) };
+  return { box, draw };
 }
 
 const SHOWN = 8; // terms of a long sum, the largest
