@@ -120,11 +120,17 @@ def trust(*names: str) -> str:
 
 
 def nearness() -> str:
-    """How the similarity of positions follows their nearness, after each recipe."""
-    table = summarise(results(study_of("position_similarity")), "nearness")
-    rows = table[["mean", "half_width"]].iterrows()
-    found = [f"{name}: {mean:.2f} ± {half:.2f}" for name, (mean, half) in rows]
-    return "Correlation of similarity with nearness, " + "; ".join(found)
+    """How alike positions of patches that touch are, and others, after each recipe."""
+    runs = results(study_of("position_similarity"))
+    touching, others = summarise(runs, "neighbours"), summarise(runs, "others")
+    found = []
+    for name in touching.index:
+        alike, far = (
+            f"{table.loc[name, 'mean']:.2f} ± {table.loc[name, 'half_width']:.2f}"
+            for table in (touching, others)
+        )
+        found.append(f"{name}: {alike} and {far}")
+    return "Mean cosine of positions that touch and of far ones, " + "; ".join(found)
 
 
 def by_shape() -> str:
@@ -364,7 +370,7 @@ ITEMS = (
         "hardly; learned ones know rows and columns under any hyper-parameters",
         "none, 1-D and 2-D at the stem, in every layer and shared, and relative; "
         "similarity before and after three recipes",
-        "none behind, all others alike; similarity follows nearness",
+        "none behind, all others alike; trained positions that touch are alike",
         partial(
             joined,
             partial(
