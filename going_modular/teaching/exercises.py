@@ -21,7 +21,7 @@ from torch import Tensor
 
 __all__ = ["Exercise", "WrongAnswer", "check", "hint", "load_exercise", "progress"]
 
-NOTEBOOKS = tuple(f"{number:02}" for number in range(15) if number != 13)
+NOTEBOOKS = tuple(f"{number:02}" for number in range(15))
 SOLVED = Path(".solved_exercises.json")  # beside the notebooks
 Law = tuple[str, Callable[..., bool]]
 

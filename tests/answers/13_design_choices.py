@@ -26,10 +26,11 @@ patches = "many"
 noticed = 6
 
 # %% 2 right: run
-z = torch.randn(1, 6, 4, D)
+block = TransformerEncoderBlock(SMALL).eval()
+z = torch.randn(1, 6, 4, 64)
 changed = z.clone()
-changed[0, 2, 1] += 1.0
-first, second = (along_columns(x.transpose(1, 2).flatten(0, 1)) for x in (z, changed))
+changed[0, 2, 1, 0] += 1.0
+first, second = (block(x.transpose(1, 2).flatten(0, 1)) for x in (z, changed))
 noticed = (~torch.isclose(first, second, atol=1e-6)).any(dim=-1).sum()
 
 # %% 2 wrong: a row
@@ -41,8 +42,14 @@ noticed = 24
 # %% 2 wrong: without itself
 noticed = 5
 
+# %% 2 right: by its shape
+noticed = torch.zeros(1, 6, 4).shape[1]
+
 # %% 2 wrong: nothing
 noticed = 0
+
+# %% 2 wrong: the others of a row
+noticed = 3
 
 
 # %% 3 right: repeated
@@ -63,11 +70,6 @@ def positions_2d(row_codes, column_codes):
     place = torch.arange(len(row_codes) * len(column_codes))
     y, x = place // len(column_codes), place % len(column_codes)
     return torch.cat([column_codes[x], row_codes[y]], dim=-1)
-
-
-# %% 3 right: of the notebook
-def positions_2d(row_codes, column_codes):
-    return two_dimensional(row_codes, column_codes)
 
 
 # %% 3 wrong: as it was
@@ -96,6 +98,11 @@ def positions_2d(row_codes, column_codes):
     x = column_codes.repeat(len(row_codes), 1)
     y = row_codes.repeat(len(column_codes), 1)
     return torch.cat([x, y], dim=1)
+
+
+# %% 3 wrong: a number for each patch
+def positions_2d(row_codes, column_codes):
+    return torch.arange(len(row_codes) * len(column_codes))
 
 
 # %% 4 right: by formula
