@@ -120,17 +120,19 @@ def trust(*names: str) -> str:
 
 
 def nearness() -> str:
-    """How alike positions of patches that touch are, and others, after each recipe."""
+    """How alike positions of patches that share an edge are, and the rest."""
     runs = results(study_of("position_similarity"))
     touching, others = summarise(runs, "neighbours"), summarise(runs, "others")
     found = []
     for name in touching.index:
-        alike, far = (
+        near, rest = (
             f"{table.loc[name, 'mean']:.2f} ± {table.loc[name, 'half_width']:.2f}"
             for table in (touching, others)
         )
-        found.append(f"{name}: {alike} and {far}")
-    return "Mean cosine of positions that touch and of far ones, " + "; ".join(found)
+        found.append(f"{name}: {near} and {rest}")
+    return "Mean cosine of positions that share an edge and of the rest, " + "; ".join(
+        found
+    )
 
 
 def by_shape() -> str:
@@ -370,7 +372,7 @@ ITEMS = (
         "hardly; learned ones know rows and columns under any hyper-parameters",
         "none, 1-D and 2-D at the stem, in every layer and shared, and relative; "
         "similarity before and after three recipes",
-        "none behind, all others alike; trained positions that touch are alike",
+        "none behind, all others alike; trained positions that share an edge are alike",
         partial(
             joined,
             partial(
