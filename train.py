@@ -44,6 +44,7 @@ from going_modular.training.memory_check import (
     smaller_runs,
 )
 from going_modular.training.presets import (
+    HYBRID,
     PHOTOS,
     PRESETS,
     SMOKE,
@@ -124,15 +125,18 @@ def preset_for(given: dict) -> dict:
         given: What the flags say; "data" is set where they do not.
     """
     data = given.setdefault("data", "built-in")
+    own_patches = "variant" in given or "patch_size" in given
+    stem = given.get("stem") or ("patches" if own_patches else None)
     if data in PRESETS:
-        preset = PRESETS[data]
+        presets = PRESETS[data]
+        preset = presets.get(stem) or next(iter(presets.values()))
+        if stem is None and preset.get("stem") == "conv":
+            print_past(HYBRID)
     elif data in SOURCES:
         preset = PHOTOS
     else:
         count, side = glance(data)
-        own_patches = "variant" in given or "patch_size" in given
-        stem = given.get("stem") or ("patches" if own_patches else "conv")
-        preset = suit_photos(count, side, stem, given.get("image_size"))
+        preset = suit_photos(count, side, stem or "conv", given.get("image_size"))
         print_past(explain({**preset, **given}, count, side))
     if "variant" in given:  # Table 1 decides the sizes
         preset = {k: v for k, v in preset.items() if k not in MODEL_FIELDS}

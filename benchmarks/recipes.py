@@ -110,7 +110,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
-    flags = ["--data", args.data]
+    flags = ["--data", args.data, "--stem", "patches"]  # the paper's own model
     if args.epochs is not None:
         flags += ["--epochs", str(args.epochs)]
     options = train.parse(flags)

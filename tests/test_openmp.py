@@ -35,10 +35,10 @@ def what_the_runtime_knows(*command, **variables: str) -> dict[str, str]:
 
 
 def ours(known: dict[str, str]) -> set[tuple[str, str]]:
-    return known.items() & openmp.NO_SPIN.items()
+    return known.items() & openmp.SHORT_SPIN.items()
 
 
-def test_in_train_py_threads_sleep_at_once():
+def test_in_train_py_threads_sleep_soon():
     known = what_the_runtime_knows("train.py", "--help")
     assert len(ours(known)) == 1, "each runtime knows its own variable"
 
@@ -68,15 +68,15 @@ def test_threads_wait_as_the_user_says(said):
 @pytest.mark.parametrize("name", openmp.DECIDING)
 def test_one_variable_that_decides_is_enough(name):
     environment = {name: "x", "OMP_NUM_THREADS": "3"}
-    openmp.sleep_at_once(environment)
+    openmp.sleep_soon(environment)
     assert environment == {name: "x", "OMP_NUM_THREADS": "3"}
 
 
 def test_the_number_of_threads_is_another_matter():
     environment = {"OMP_NUM_THREADS": "3", "KMP_AFFINITY": "compact"}
     before = dict(environment)
-    openmp.sleep_at_once(environment)
-    assert environment == before | openmp.NO_SPIN
+    openmp.sleep_soon(environment)
+    assert environment == before | openmp.SHORT_SPIN
 
 
 def test_nothing_changes_where_torch_is_there_already():

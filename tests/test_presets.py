@@ -82,6 +82,17 @@ def test_flags_and_sizes_of_table_1_come_before_the_choice(tmp_path, capsys):
     assert "patches of pixels" in capsys.readouterr().out
 
 
-def test_sets_with_a_name_keep_the_paper_s_patches():
-    for name in ("built-in", "digits", "cifar10", "flowers102"):
+def test_sets_with_a_name_keep_the_paper_s_patches_but_for_clothes(capsys):
+    for name in ("digits", "cifar10", "flowers102"):
         assert plan_for("--data", name).stem == "patches"
+    assert not capsys.readouterr().out
+    for name in ("built-in", "fashion_mnist"):
+        plan = plan_for("--data", name)
+        assert plan.stem == "conv" and plan.model.grid_shape == (7, 7)
+        assert "--stem patches" in capsys.readouterr().out
+        for flags in (["--stem", "patches"], ["--patch-size", 7]):
+            paper = plan_for("--data", name, *flags)
+            assert paper.stem == "patches" and paper.model.grid_shape == (4, 4)
+            assert paper.model.depth == 6
+    assert plan_for("--stem", "conv", "--patch-size", 2).model.depth == 2
+    assert not capsys.readouterr().out

@@ -214,7 +214,7 @@ def test_folder_of_photos_trains_to_tell_red_from_blue(photos, tmp_path):
         ("--variant X/16", "unknown variant 'X/16'"),
         ("--device cuda:99", "no device 'cuda:99' here: choose from"),
         ("--device toaster", "no device 'toaster' here: choose from"),
-        ("--image-size 14", "the images of built-in are 28 x 28 pixels"),
+        ("--image-size 16", "the images of built-in are 28 x 28 pixels"),
         ("--data no/such/folder", "no folder 'no/such/folder'"),
         ("--data cifar10", "cifar10 could not be read from downloads/"),
         ("--unknown", "unrecognized arguments: --unknown"),

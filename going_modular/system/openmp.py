@@ -1,15 +1,15 @@
-"""Threads that wait leave their core to other programs at once.
+"""Threads that wait soon leave their core to other programs.
 
 PyTorch shares an operation out over threads of OpenMP. One that has done its part spins
 for a while, in case more comes soon. On a machine that is also busy with something else
-it then holds a core on which a thread with work to do waits. So here threads do not
-spin: they sleep until there is work. That costs some time on a machine that does
-nothing else, since a thread has to be woken for each operation, and saves more on one
-that is shared; `python -m benchmarks.calm` measures both.
+it then holds a core on which a thread with work to do waits. So here threads spin so
+briefly that they are still awake for the next of a small model's operations, and sleep
+in any longer pause. `python -m benchmarks.calm` measures what that costs a machine that
+does nothing else, and what it saves one that is shared.
 
-- GNU's libgomp, in PyTorch's Linux wheels, counts turns: 0 in place of 300,000.
-- LLVM's libomp and Intel's libiomp5, in the wheels for macOS and Windows, know a time:
-  0 ms in place of 200.
+- GNU's libgomp, in PyTorch's Linux wheels, counts turns: 1,000 in place of 300,000.
+- LLVM's libomp and Intel's libiomp5, in the wheels for macOS and Windows, know a time
+  in whole milliseconds, which is too coarse for that: 0 in place of 200.
 
 What is computed stays the same. Import this before torch, as the scripts do: a runtime
 reads its environment once, as it is loaded. Nothing is changed where torch is there
@@ -24,17 +24,17 @@ import os
 import sys
 from collections.abc import MutableMapping
 
-__all__ = ["DECIDING", "NO_SPIN", "sleep_at_once"]
+__all__ = ["DECIDING", "SHORT_SPIN", "sleep_soon"]
 
-NO_SPIN = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
-DECIDING = (*NO_SPIN, "OMP_WAIT_POLICY", "KMP_LIBRARY")
+SHORT_SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+DECIDING = (*SHORT_SPIN, "OMP_WAIT_POLICY", "KMP_LIBRARY")
 
 
-def sleep_at_once(environment: MutableMapping[str, str]) -> None:
+def sleep_soon(environment: MutableMapping[str, str]) -> None:
     """Say so in an environment, unless it says already how threads wait."""
     if not any(name in environment for name in DECIDING):
-        environment.update(NO_SPIN)
+        environment.update(SHORT_SPIN)
 
 
 if "torch" not in sys.modules:
-    sleep_at_once(os.environ)
+    sleep_soon(os.environ)
