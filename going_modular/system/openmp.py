@@ -2,14 +2,14 @@
 
 PyTorch shares an operation out over threads of OpenMP. One that has done its part spins
 for a while, in case more comes soon. On a machine that is also busy with something else
-it then holds a core on which a thread with work to do waits. So here threads spin so
-briefly that they are still awake for the next of a small model's operations, and sleep
-in any longer pause. `python -m benchmarks.calm` measures what that costs a machine that
+it then holds a core on which a thread with work to do waits. So here threads spin
+only briefly, since a small model's next operation often comes at once, and sleep in any
+longer pause. `python -m benchmarks.calm` measures what that costs a machine that
 does nothing else, and what it saves one that is shared.
 
 - GNU's libgomp, in PyTorch's Linux wheels, counts turns: 1,000 in place of 300,000.
-- LLVM's libomp and Intel's libiomp5, in the wheels for macOS and Windows, know a time
-  in whole milliseconds, which is too coarse for that: 0 in place of 200.
+- LLVM's libomp and Intel's libiomp5, in the wheels for macOS and Windows, count
+  milliseconds, which are too coarse for that: 0 in place of 200.
 
 What is computed stays the same. Import this before torch, as the scripts do: a runtime
 reads its environment once, as it is loaded. Nothing is changed where torch is there

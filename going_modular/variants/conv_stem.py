@@ -46,7 +46,7 @@ def conv_stem(config: ViTConfig) -> nn.Sequential:
             nn.ReLU(),
         ]
         channels = width
-    # On CPUs a third faster: the channels of a place lie side by side in memory.
+    # With the channels of a place side by side in memory a CPU is quicker.
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
